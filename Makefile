@@ -1,0 +1,42 @@
+# make demo   the sample, hosted and tried, in one command
+# make test   everything that must hold before a change is merged
+# PYTHON=/path/to/python3.12 make test   with another Python (3.11 or later)
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := .ci/setup-venv pyproject.toml constraints.txt
+
+.PHONY: demo test lint types pytest soak test-lowest test-newest clean
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/perdure demo
+
+test: lint types pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+pytest: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m soak
+
+# The framework's oldest supported and its newest release, each in an environment of its own.
+test-lowest test-newest: test-%: $(VENV)/dev.stamp
+	@.ci/test-framework $* $(VENV)
+
+$(VENV)/demo.stamp: $(SETUP)
+	@.ci/setup-venv "$(VENV)" "" "$@"
+
+$(VENV)/dev.stamp: $(SETUP)
+	@.ci/setup-venv "$(VENV)" "[dev]" "$@"
+	@touch $(VENV)/demo.stamp
+
+clean:
+	rm -rf "$(VENV)" "$(VENV)-lowest" "$(VENV)-newest" .mypy_cache .pytest_cache .ruff_cache .hypothesis
