@@ -1,0 +1,1 @@
+"""The embedded durable engine: orchestrations, activities, timers, events and children on SQLite."""

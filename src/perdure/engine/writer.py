@@ -1,0 +1,199 @@
+"""The writer threads: one transaction for everything handed over since the last one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import apsw
+
+from perdure.engine import statements
+
+CHECKPOINT_PAGES = 2_000
+"""The log is moved into the file once it is this long (4 KiB pages)."""
+
+IDLE_SECONDS = 1.0
+"""After so long without work the log is moved into the file, whatever its length."""
+
+CHUNK_ROWS_LIMIT = 64
+
+log = logging.getLogger("perdure.engine")
+
+Item = TypeVar("Item")
+
+
+class _Resume:
+    """Follows a failed commit in the queue: what stands before it was produced in ignorance of the failure."""
+
+
+class _Stop:
+    """The last entry of the queue."""
+
+
+class Writer(Generic[Item]):
+    """A thread with a connection of its own that commits items in the order given.
+
+    Args:
+        name: The thread's name.
+        connect: Opens the connection; called on the writer's thread.
+        apply: Writes items within an open transaction.
+        single: Says whether these items are one statement, which then needs no transaction round it.
+        done: Called on the loop with the items and the error, None when they are durable.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], apsw.Connection],
+        apply: Callable[[apsw.Cursor, Sequence[Item]], None],
+        done: Callable[[Sequence[Item], BaseException | None], None],
+        single: Callable[[Sequence[Item]], bool] = lambda items: False,
+    ) -> None:
+        self._connect = connect
+        self._apply = apply
+        self._single = single
+        self._done = done
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[Item | _Resume | _Stop] = queue.SimpleQueue()
+        self._halted = False
+        self._dropped = False
+        self._connection: apsw.Connection | None = None
+        self._cursor: apsw.Cursor | None = None
+        self._log_pages = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: Item) -> None:
+        """Hand over an item; ``done`` tells what became of it."""
+        self._queue.put(item)
+
+    def resume(self) -> None:
+        """After a failure: what is handed over from now on may be tried again. What was before fails untried."""
+        self._queue.put(_Resume())
+
+    async def close(self) -> None:
+        """Commit what was handed over, move the log into the file, and end the thread."""
+        self._queue.put(_Stop())
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    async def crash(self) -> None:
+        """End the thread without committing what it has not begun to commit."""
+        self._dropped = True
+        await self.close()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            items: list[Item] = []
+            try:
+                entry = self._queue.get(timeout=IDLE_SECONDS if self._log_pages else None)
+            except queue.Empty:
+                self._checkpoint("passive")
+                continue
+            while True:
+                if isinstance(entry, _Stop):
+                    stopping = True
+                elif isinstance(entry, _Resume):
+                    if items:
+                        self._write(items)
+                        items = []
+                    self._halted = False
+                else:
+                    items.append(entry)
+                try:
+                    entry = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if items:
+                self._write(items)
+            if self._log_pages >= CHECKPOINT_PAGES:
+                self._checkpoint("passive")
+        self._close()
+
+    def _write(self, items: list[Item]) -> None:
+        if self._dropped:
+            return
+        if self._halted:
+            self._tell(items, RuntimeError("an earlier commit failed"))
+            return
+        try:
+            self._commit(items)
+        except Exception as error:
+            self._halted = True
+            self._disconnect()
+            self._tell(items, error)
+        else:
+            self._tell(items, None)
+
+    def _commit(self, items: Sequence[Item]) -> None:
+        """Make items durable, all or none."""
+        cursor = self._cursor or self._open()
+        if self._single(items):
+            self._apply(cursor, items)
+            return
+        cursor.execute("BEGIN IMMEDIATE")
+        self._apply(cursor, items)
+        cursor.execute("COMMIT")
+
+    def _open(self) -> apsw.Cursor:
+        connection = self._connection = self._connect()
+        connection.set_wal_hook(self._logged)
+        self._cursor = connection.cursor()
+        return self._cursor
+
+    def _logged(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _tell(self, items: Sequence[Item], error: BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._done, items, error)
+        except RuntimeError:
+            log.debug("the loop is closed; a commit was not announced")
+
+    def _checkpoint(self, mode: str) -> None:
+        self._log_pages = 0
+        if self._connection is None:
+            return
+        try:
+            self._connection.pragma(f"wal_checkpoint({mode})")
+        except apsw.Error as error:
+            # The log stays and is tried again after the next commit.
+            log.warning("The hub's log could not be moved into its file: %s", error)
+
+    def _disconnect(self) -> None:
+        """Close the connection; an open transaction is rolled back by that."""
+        connection, self._connection, self._cursor = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            connection.close(True)
+        except apsw.Error as error:
+            log.warning("The hub's connection could not be closed cleanly: %s", error)
+
+    def _close(self) -> None:
+        if self._connection is not None and self._dropped:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        elif self._connection is not None:
+            self._checkpoint("truncate")
+        self._disconnect()
+
+
+def write_rows(cursor: apsw.Cursor, name: str, values: Sequence[apsw.SQLiteValue]) -> None:
+    """Run a multi-row statement over values that lie row after row.
+
+    Few large steps instead of many small ones: each step gives up the interpreter lock and must win it back.
+    """
+    width = statements.width(name)
+    count = len(values) // width
+    start = 0
+    while count:
+        rows = min(1 << (count.bit_length() - 1), CHUNK_ROWS_LIMIT)
+        chunk = values if start == 0 and rows == count else values[start : start + rows * width]
+        cursor.execute(statements.rows(name, rows), chunk)
+        start += rows * width
+        count -= rows
