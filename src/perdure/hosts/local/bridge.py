@@ -1,0 +1,224 @@
+"""Runs that live on the engine's loop, offered to another one: the web server's."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from perdure import errors
+from perdure.payloads import refs
+from perdure.routes import runs
+
+T = TypeVar("T")
+
+FOLLOW_WINDOW = 256
+"""Events that may wait between the loops before the engine's side pauses."""
+
+HEALTH_PATIENCE_SECONDS = 0.25
+"""How long the engine's loop may take to say how it is before its last answer is given: user code may block it."""
+
+
+class BridgedRuns:
+    """Runs of another loop. Its methods are for the loop that awaits them; several loops may.
+
+    Args:
+        inner: The runs, touched on ``loop`` only.
+        loop: The engine's loop.
+    """
+
+    def __init__(self, inner: runs.Runs, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+        self._healthy = True
+
+    # What changes something is not abandoned when the client leaves: it may be half done.
+
+    async def start(
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+    ) -> tuple[runs.Run, bool]:
+        """Start a run unless the id exists."""
+        return await self._call(lambda: self._inner.start(workflow, run_id, value, blobs), cancels=False)
+
+    async def terminate(self, run_id: str, reason: str) -> bool:
+        """End a run as Terminated."""
+        return await self._call(lambda: self._inner.terminate(run_id, reason), cancels=False)
+
+    async def purge(self, run_id: str) -> bool:
+        """Delete an ended run."""
+        return await self._call(lambda: self._inner.purge(run_id), cancels=False)
+
+    async def get(self, run_id: str) -> runs.Run | None:
+        """Give a run."""
+        return await self._call(lambda: self._inner.get(run_id))
+
+    async def wait(self, run_id: str, seconds: float) -> runs.Run | None:
+        """Give a run when it has ended, or as it stands when the time is over."""
+        return await self._call(lambda: self._inner.wait(run_id, seconds))
+
+    async def query(self, query: runs.Query) -> runs.Page:
+        """List runs."""
+        return await self._call(lambda: self._inner.query(query))
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
+        """Give a page of a run's events."""
+        return await self._call(lambda: self._inner.events(run_id, after, limit))
+
+    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+        """Give a run's events as they come; the engine's side pauses while nobody takes them."""
+        pump = _Pump(self._loop, lambda: self._inner.follow(run_id, after))
+        try:
+            _submit(self._loop, pump.begin)
+            while True:
+                batch = await pump.take()
+                if not batch:
+                    return
+                for event in batch:
+                    yield event
+        finally:
+            _submit_if_open(self._loop, pump.cancel)
+
+    async def healthy(self) -> bool:
+        """Say whether the host can take work; what it said last, while user code blocks the engine's loop."""
+        try:
+            async with asyncio.timeout(HEALTH_PATIENCE_SECONDS):
+                self._healthy = await self._call(self._inner.healthy)
+        except TimeoutError:
+            return self._healthy
+        except errors.HubError:
+            return False
+        return self._healthy
+
+    async def _call(self, make: Callable[[], Coroutine[Any, Any, T]], *, cancels: bool = True) -> T:
+        call = _Call(make)
+        _submit(self._loop, call.begin)
+        try:
+            return await call.answer
+        except asyncio.CancelledError:
+            if cancels:
+                _submit_if_open(self._loop, call.cancel)
+            raise
+
+
+class _Call(Generic[T]):
+    """One call on the engine's loop, its answer awaited on the caller's."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._make = make
+        self._home = asyncio.get_running_loop()
+        self._task: asyncio.Task[T] | None = None
+        self.answer: asyncio.Future[T] = self._home.create_future()
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._make())
+        self._task.add_done_callback(self._landed)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _landed(self, task: asyncio.Task[T]) -> None:
+        # Retrieved here whoever still listens: a call whose client left must not be reported as unheard.
+        failure = None if task.cancelled() else task.exception()
+        _submit_if_open(self._home, self._answer, task, failure)
+
+    def _answer(self, task: asyncio.Task[T], failure: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if task.cancelled():
+            self.answer.set_exception(_stopping())
+        elif failure is not None:
+            self.answer.set_exception(failure)
+        else:
+            self.answer.set_result(task.result())
+
+
+class _Pump:
+    """Carries an iterator's items from the engine's loop to the caller's, in batches, with backpressure."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: Callable[[], AsyncIterator[runs.Event]]) -> None:
+        self._loop = loop
+        self._source = source
+        self._home = asyncio.get_running_loop()
+        self._items: collections.deque[runs.Event] = collections.deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._told = False
+        self._failure: BaseException | None = None
+        self._over = False
+        self._task: asyncio.Task[None] | None = None
+
+    # On the engine's loop.
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        source = self._source()
+        try:
+            async for item in source:
+                self._items.append(item)
+                self._tell()
+                while len(self._items) >= FOLLOW_WINDOW:
+                    self._room.clear()
+                    if len(self._items) >= FOLLOW_WINDOW:
+                        await self._room.wait()
+        except asyncio.CancelledError:
+            self._failure = _stopping()
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._over = True
+            self._tell()
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            _submit_if_open(self._home, self._news.set)
+
+    # On the caller's loop.
+
+    async def take(self) -> list[runs.Event]:
+        """Give what has come, waiting for at least one item; empty at the end."""
+        while True:
+            # Cleared before looking, so that what comes after the look tells again.
+            self._news.clear()
+            self._told = False
+            over = self._over
+            batch = [self._items.popleft() for _ in range(len(self._items))]
+            if batch:
+                _submit_if_open(self._loop, self._room.set)
+                return batch
+            if over:
+                if self._failure is not None:
+                    raise self._failure
+                return []
+            await self._news.wait()
+
+
+def _submit(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError as error:
+        raise _stopping() from error
+
+
+def _submit_if_open(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
+    # A loop that closed meanwhile has nobody left who waits.
+    try:
+        loop.call_soon_threadsafe(call, *args)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+def _stopping() -> errors.HubError:
+    return errors.HubError("The host is stopping.", "Ask again once it is up.")

@@ -1,0 +1,97 @@
+"""A run's event log: as a stream of server-sent events, or in pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from perdure.routes import messages, parameters, runs, views, workflows
+from perdure.routes import site as sites
+
+HEARTBEAT_SECONDS = 15.0
+RECONNECT_MILLISECONDS = 1000
+DEFAULT_PAGE = 1000
+MAX_PAGE = 10_000
+MAX_EVENT_ID = 10**15
+
+_OPENING = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+_HEARTBEAT = b": still here\n\n"
+
+
+async def log(site: sites.Site, request: messages.Request) -> messages.Reply:
+    """``GET workflow/{name}/events/{id}``: what happened so far and what will, until the final event."""
+    after = _after(request)
+    if _wants_page(request):
+        limit = parameters.whole(request, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+        run = await workflows.run_of(site, request)
+        return await _page(site, request, run, after, limit)
+    run = await workflows.run_of(site, request)
+    headers = {
+        "content-type": messages.EVENT_STREAM,
+        "cache-control": "no-store",
+        "x-accel-buffering": "no",
+    }
+    return messages.Reply(200, headers, stream(site.runs, run.id, after))
+
+
+def _after(request: messages.Request) -> int:
+    # A browser that reconnects repeats its first address: what it saw last since then counts.
+    last = request.headers.get("last-event-id", "").strip()
+    if last:
+        return parameters.whole_number("Last-Event-ID", last, 0, MAX_EVENT_ID)
+    return parameters.whole(request, "after", 0, 0, MAX_EVENT_ID)
+
+
+def _wants_page(request: messages.Request) -> bool:
+    accept = request.headers.get("accept", "").lower()
+    return messages.JSON in accept and messages.EVENT_STREAM not in accept
+
+
+async def _page(site: sites.Site, request: messages.Request, run: runs.Run, after: int, limit: int) -> messages.Reply:
+    events = await site.runs.events(run.id, after, limit)
+    last = events[-1].id if events else after
+    more = run.status not in runs.ENDED or len(events) == limit
+    link = f"{site.link(request, 'workflow', run.workflow, 'events', run.id)}?after={last}&limit={limit}"
+    shown = {"instanceId": run.id, "events": [views.event(item) for item in events], "next": link if more else None}
+    return messages.json(shown)
+
+
+async def stream(
+    store: runs.Runs, run_id: str, after: int, heartbeat: float = HEARTBEAT_SECONDS
+) -> AsyncIterator[bytes]:
+    """Give a run's events as server-sent events, with a comment whenever there was none for ``heartbeat`` seconds."""
+    yield _OPENING
+    source = store.follow(run_id, after)
+    upcoming: asyncio.Future[runs.Event] | None = None
+    try:
+        while True:
+            upcoming = upcoming or asyncio.ensure_future(anext(source))
+            await asyncio.wait((upcoming,), timeout=heartbeat)
+            if not upcoming.done():
+                yield _HEARTBEAT
+                continue
+            try:
+                event = upcoming.result()
+            except StopAsyncIteration:
+                return
+            upcoming = None
+            yield frame(event)
+    finally:
+        await _release(source, upcoming)
+
+
+async def _release(source: AsyncIterator[runs.Event], upcoming: asyncio.Future[runs.Event] | None) -> None:
+    if upcoming is not None and not upcoming.done():
+        upcoming.cancel()
+        await asyncio.wait((upcoming,))
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def frame(event: runs.Event) -> bytes:
+    """Give an event as one server-sent event."""
+    data = msgspec.json.encode(views.event(event))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), data)

@@ -1,0 +1,140 @@
+"""The runs that the routes stand on: what a host offers to the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from perdure import errors
+from perdure.payloads import refs
+from perdure.workflow import protocol
+
+Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Suspended"]
+ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
+
+
+class BadCursor(errors.UsageError):
+    """A cursor that no page ended with."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run as it stands.
+
+    Attributes:
+        id: The run id, which is the orchestration instance id.
+        workflow: The hosted name of its workflow.
+        status: Where it is in its life.
+        created: Seconds since the epoch.
+        updated: Seconds since the epoch of the last thing recorded of it.
+        output: The list of outputs as plain JSON values; None until it completed.
+        failure: Why it failed or was terminated.
+        custom_status: What it says of itself (plain JSON), such as its superstep and pending requests.
+        input_digest: Digest of the input it was started with, to tell a repeated start from a clash.
+    """
+
+    id: str
+    workflow: str
+    status: Status
+    created: float
+    updated: float
+    output: list[Any] | None = None
+    failure: protocol.Failure | None = None
+    custom_status: Any = None
+    input_digest: bytes = b""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One entry of a run's durable event log.
+
+    Attributes:
+        id: 1 for the first event of a run, then counting up without gaps.
+        type: What happened, such as ``superstep_started`` or ``output``.
+        time: Seconds since the epoch.
+        data: Plain JSON fields that go with the type.
+    """
+
+    id: int
+    type: str
+    time: float
+    data: dict[str, Any]
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Which runs to list; newest first.
+
+    Attributes:
+        workflow: Only runs of this workflow.
+        statuses: Only runs in one of these.
+        created_from: Only runs created at this time (seconds since the epoch) or later.
+        created_to: Only runs created before this time.
+        prefix: Only runs whose id starts so.
+        cursor: Where the page before ended.
+        limit: Runs a page, 1 to 1000.
+    """
+
+    workflow: str | None = None
+    statuses: tuple[Status, ...] = ()
+    created_from: float | None = None
+    created_to: float | None = None
+    prefix: str = ""
+    cursor: str | None = None
+    limit: int = 100
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of runs and where the next one starts (None at the end)."""
+
+    runs: Sequence[Run]
+    cursor: str | None = None
+
+
+class Runs(Protocol):
+    """What a host offers. Times are in seconds; every back end runs ``perdure.testing.conformance.runs``."""
+
+    async def start(
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+    ) -> tuple[Run, bool]:
+        """Start a run unless the id exists; gives the run and whether it is new. When this returns it is accepted for good.
+
+        Raises:
+            HubError: If it could not be made durable: nothing was started.
+        """
+        ...
+
+    async def get(self, run_id: str) -> Run | None:
+        """Give a run, or None for an unknown id."""
+        ...
+
+    async def wait(self, run_id: str, seconds: float) -> Run | None:
+        """Give a run as soon as it has ended, or as it stands when the time is over."""
+        ...
+
+    async def query(self, query: Query) -> Page:
+        """List runs, newest first.
+
+        Raises:
+            BadCursor: If the cursor came from no page of this store.
+        """
+        ...
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Give up to ``limit`` events with ids above ``after``."""
+        ...
+
+    def follow(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """Give the events with ids above ``after`` and those to come; ends after the final one."""
+        ...
+
+    async def terminate(self, run_id: str, reason: str) -> bool:
+        """End a run as Terminated; False if it had ended or is unknown."""
+        ...
+
+    async def purge(self, run_id: str) -> bool:
+        """Delete an ended run with its payloads; False if it is unknown or has not ended."""
+        ...
+
+    async def healthy(self) -> bool:
+        """Say whether the host can take work."""
+        ...

@@ -1,0 +1,218 @@
+"""The in-memory twin of a host's runs: what the routes are tested on without an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from perdure.payloads import refs
+from perdure.routes import hosted, runs
+from perdure.workflow import protocol
+
+Emit = Callable[[str, dict[str, Any]], None]
+Program = Callable[[refs.Ref, Emit], Awaitable[list[Any]]]
+"""What a workflow does: given its input and a way to log events, gives its outputs or raises."""
+
+
+class _Live:
+    """A run, its events, and who waits for news of it."""
+
+    def __init__(self, run: runs.Run) -> None:
+        self.run = run
+        self.events: list[runs.Event] = []
+        self.news = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+
+    @property
+    def over(self) -> bool:
+        return self.run.status in runs.ENDED
+
+
+class MemoryRuns:
+    """Keeps runs in memory and their programs on the running loop.
+
+    Args:
+        programs: What each workflow does, by its name.
+        clock: Gives the time in seconds since the epoch.
+    """
+
+    def __init__(self, programs: Mapping[str, Program], clock: Callable[[], float] = time.time) -> None:
+        self.programs = dict(programs)
+        self.up = True
+        self._clock = clock
+        self._live: dict[str, _Live] = {}
+        self._followers = 0
+
+    @property
+    def followers(self) -> int:
+        """How many iterators over events are open."""
+        return self._followers
+
+    async def start(
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+    ) -> tuple[runs.Run, bool]:
+        """Start a run unless the id exists."""
+        if run_id in self._live:
+            return self._live[run_id].run, False
+        now = self._clock()
+        run = runs.Run(run_id, workflow, "Running", now, now, input_digest=hosted.input_digest(value))
+        live = self._live[run_id] = _Live(run)
+        self._log(live, "run_started", {"workflow": workflow})
+        live.task = asyncio.create_task(self._play(live, value))
+        return run, True
+
+    async def _play(self, live: _Live, value: refs.Ref) -> None:
+        program = self.programs[live.run.workflow]
+        try:
+            outputs = await program(value, lambda kind, data: self._log(live, kind, data))
+        except Exception as error:
+            self._end(live, "Failed", failure=protocol.Failure(type(error).__name__, str(error)))
+        else:
+            self._end(live, "Completed", output=outputs)
+
+    def _log(self, live: _Live, kind: str, data: dict[str, Any]) -> None:
+        live.events.append(runs.Event(len(live.events) + 1, kind, self._clock(), data))
+        self._tell(live)
+
+    def _end(
+        self,
+        live: _Live,
+        status: runs.Status,
+        output: list[Any] | None = None,
+        failure: protocol.Failure | None = None,
+    ) -> None:
+        old = live.run
+        live.run = runs.Run(
+            old.id,
+            old.workflow,
+            status,
+            old.created,
+            self._clock(),
+            output=output,
+            failure=failure,
+            input_digest=old.input_digest,
+        )
+        self._log(live, f"run_{status.lower()}", {})
+        live.ended.set()
+
+    def _tell(self, live: _Live) -> None:
+        live.news.set()
+        live.news = asyncio.Event()
+
+    async def get(self, run_id: str) -> runs.Run | None:
+        """Give a run."""
+        live = self._live.get(run_id)
+        return live.run if live else None
+
+    async def wait(self, run_id: str, seconds: float) -> runs.Run | None:
+        """Give a run when it has ended, or as it stands in the end."""
+        live = self._live.get(run_id)
+        if live is None:
+            return None
+        try:
+            await asyncio.wait_for(live.ended.wait(), seconds)
+        except TimeoutError:
+            return live.run
+        return live.run
+
+    async def query(self, query: runs.Query) -> runs.Page:
+        """List runs, newest first."""
+        found = [live.run for live in self._live.values() if matches(live.run, query)]
+        found.sort(key=_rank, reverse=True)
+        if query.cursor is not None:
+            last = _parse_cursor(query.cursor)
+            found = [run for run in found if _rank(run) < last]
+        page, more = found[: query.limit], len(found) > query.limit
+        return runs.Page(page, _cursor(page[-1]) if more else None)
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
+        """Give a page of a run's events."""
+        live = self._live.get(run_id)
+        return live.events[after : after + limit] if live else []
+
+    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+        """Give a run's events as they come."""
+        live = self._live.get(run_id)
+        if live is None:
+            return
+        self._followers += 1
+        try:
+            while True:
+                news = live.news
+                fresh = live.events[after:]
+                for event in fresh:
+                    yield event
+                after += len(fresh)
+                if not fresh and live.over:
+                    return
+                if not fresh:
+                    await news.wait()
+        finally:
+            self._followers -= 1
+
+    async def terminate(self, run_id: str, reason: str) -> bool:
+        """End a run as Terminated."""
+        live = self._live.get(run_id)
+        if live is None or live.over:
+            return False
+        if live.task is not None:
+            live.task.cancel()
+        self._end(live, "Terminated", failure=protocol.Failure("Terminated", reason))
+        return True
+
+    async def purge(self, run_id: str) -> bool:
+        """Forget an ended run."""
+        live = self._live.get(run_id)
+        if live is None or not live.over:
+            return False
+        del self._live[run_id]
+        return True
+
+    async def healthy(self) -> bool:
+        """Say what ``up`` says."""
+        return self.up
+
+    async def close(self) -> None:
+        """End every program."""
+        tasks = [live.task for live in self._live.values() if live.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def matches(run: runs.Run, query: runs.Query) -> bool:
+    """Say whether a query asks for a run, its cursor aside."""
+    return (
+        (query.workflow is None or run.workflow == query.workflow)
+        and (not query.statuses or run.status in query.statuses)
+        and (query.created_from is None or run.created >= query.created_from)
+        and (query.created_to is None or run.created < query.created_to)
+        and run.id.startswith(query.prefix)
+    )
+
+
+def _rank(run: runs.Run) -> tuple[float, str]:
+    return run.created, run.id
+
+
+def _cursor(run: runs.Run) -> str:
+    return base64.urlsafe_b64encode(f"{run.created!r} {run.id}".encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        created, space, run_id = (
+            base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode().partition(" ")
+        )
+        if not space:
+            raise ValueError(cursor)
+        return float(created), run_id
+    except (ValueError, binascii.Error) as error:
+        raise runs.BadCursor(
+            f"{cursor!r} is no cursor of this store.", "Give back a page's cursor unchanged."
+        ) from error
