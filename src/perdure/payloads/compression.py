@@ -1,0 +1,54 @@
+"""Compression of stored payloads, where it pays."""
+
+from __future__ import annotations
+
+import sys
+
+from perdure import errors
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_RAW, _ZSTD = b"\x00", b"\x01"
+_SMALLEST_BYTES = 1024
+_SAMPLE_BYTES = 4096
+_LEVEL = 1
+_PAYS = 0.85
+"""A body is compressed when that leaves at most this part of it."""
+
+
+def pack(body: bytes) -> bytes:
+    """Give the bytes to store for an encoded value: a format byte, then the body, compressed if it pays."""
+    size = len(body)
+    if size > _SMALLEST_BYTES and _sample_shrinks(body):
+        packed = zstd.compress(body, _LEVEL)
+        if len(packed) <= size * _PAYS:
+            return _ZSTD + packed
+    return _RAW + body
+
+
+def unpack(packed: bytes) -> bytes:
+    """Give back what ``pack`` was given.
+
+    Raises:
+        CodecError: If the bytes were not made by ``pack``.
+    """
+    kind = packed[:1]
+    if kind == _RAW:
+        return packed[1:]
+    if kind == _ZSTD:
+        try:
+            return zstd.decompress(memoryview(packed)[1:])
+        except zstd.ZstdError as exc:
+            raise errors.CodecError(f"A stored payload does not decompress: {exc}.") from exc
+    raise errors.CodecError(f"A stored payload has the unknown format byte {kind!r}.", "A newer perdure may have written it.")
+
+
+def _sample_shrinks(body: bytes) -> bool:
+    if len(body) <= 4 * _SAMPLE_BYTES:
+        return True  # As cheap to try the whole.
+    middle = len(body) // 2
+    sample = body[:_SAMPLE_BYTES] + body[middle : middle + _SAMPLE_BYTES] + body[-_SAMPLE_BYTES:]
+    return len(zstd.compress(sample, _LEVEL)) <= len(sample) * _PAYS
