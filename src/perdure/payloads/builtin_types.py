@@ -78,9 +78,7 @@ def _read_timezone(d: D, node: dict[str, Any]) -> datetime.timezone:
 
 
 # pydantic gives its own fixed offsets to the dates that it parses.
-_PydanticZone: Any = type(
-    pydantic.TypeAdapter(datetime.datetime).validate_python("2000-01-01T00:00:00+01:00").tzinfo
-)
+_PydanticZone: Any = type(pydantic.TypeAdapter(datetime.datetime).validate_python("2000-01-01T00:00:00+01:00").tzinfo)
 
 
 def _pydantic_zone(e: E, value: Any, depth: int) -> encoding.Node:

@@ -61,7 +61,7 @@ class Codec:
 
     def encode(
         self,
-        value: object,
+        value: Any,
         blobs: list[refs.Blob],
         *,
         where: str,
@@ -81,13 +81,16 @@ class Codec:
         kind = type(value)
         hoisted = False
         if kind is str:
-            body = _text(value)  # type: ignore[arg-type]  # A str, by its exact type.
-        elif kind is int and -(2**63) <= value < 2**64 or value is None or kind is bool:  # type: ignore[operator]
-            body = encoding.PLAIN + encoding.to_json(value)
-        elif kind is float and math.isfinite(value):  # type: ignore[arg-type]
+            body = _text(value)
+        elif (
+            value is None
+            or kind is bool
+            or (kind is int and -(2**63) <= value < 2**64)
+            or (kind is float and math.isfinite(value))
+        ):
             body = encoding.PLAIN + encoding.to_json(value)
         elif kind is bytes:
-            body = encoding.BYTES + value  # type: ignore[operator]
+            body = encoding.BYTES + value
         else:
             body, parts = self._walk(value, where)
             hoisted = bool(parts)
@@ -154,7 +157,7 @@ class Codec:
             made = layouts.custom(_CUSTOM + registry.class_name(cls), custom)
         elif name is not None and not framework_types.is_live(cls):
             made = layouts.layout(cls, _CLASS + name)
-            if made is not None and _is_plain(cls) and layouts.hides_state(value):
+            if made is not None and layouts.pickles_by_state(cls) and layouts.hides_state(value):
                 made = None
         if made is None:
             if self._pickling is None:
@@ -267,10 +270,6 @@ def _with_arguments(encode: encoding.Handler, arguments: tuple[Any, ...]) -> enc
     return encoded
 
 
-def _is_plain(cls: type) -> bool:
-    return cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
-
-
 def _reason(cls: type, name: str | None) -> str:
     full = f"{cls.__module__}.{cls.__qualname__}"
     if framework_types.is_live(cls):
@@ -289,5 +288,3 @@ def _explained(refused: encoding.Refused, where: str) -> errors.CodecError:
     elif refused.deep:
         refused.steps.clear()
     return refused.error(where)
-
-

@@ -29,8 +29,8 @@ STRING, WIDE, BYTES, PLAIN, TYPED, PICKLED = b"s", b"w", b"b", b"j", b"t", b"p"
 """The first byte of a body: what follows it."""
 
 REMEDY = (
-    "Name its class in AgentFunctionApp(types=[...]), give it a codec with perdure.codec.register(cls, encode, decode), "
-    "or keep only an id of it."
+    "Name the class in AgentFunctionApp(types=[...]), or give it a codec with "
+    "perdure.codec.register(cls, encode, decode), or keep only an id of it."
 )
 
 MAX_DEPTH = 300

@@ -71,9 +71,7 @@ def own(e: encoding.Encoding, value: Any, depth: int) -> dict[str, encoding.Node
                 continue
         elif name in _DROPPED or (name == "additional_properties" and type(item) is dict and not item):
             continue
-        elif name == "annotations":
-            item = _bare(item)
-        state.append((name, item))
+        state.append((name, _bare(item) if name == "annotations" else item))
     e.tagged = True
     return e.fields(state, {encoding.MARK: cls.__name__}, value, depth)
 
@@ -86,7 +84,7 @@ def _bare(annotations: Any) -> Any:
 
 def _reader(cls: type) -> decoding.Handler:
     def read(d: decoding.Decoding, node: dict[str, Any]) -> Any:
-        value = object.__new__(cls)
+        value: Any = object.__new__(cls)
         state = vars(value)
         state.update(_FRESH[cls])
         state["additional_properties"] = {}

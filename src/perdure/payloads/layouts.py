@@ -47,7 +47,7 @@ def layout(cls: type, tag: str) -> Layout | None:
         return _subclass(cls, tag, base) if cls.__reduce__ in (object.__reduce__, base.__reduce__) else None
     if dataclasses.is_dataclass(cls):
         return _plain(cls, tag)
-    if cls.__reduce__ is not object.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__:
+    if not pickles_by_state(cls):
         return None
     if cls.__getstate__ is not object.__getstate__ or hasattr(cls, "__setstate__"):
         return _stateful(cls, tag)
@@ -64,6 +64,11 @@ def custom(tag: str, functions: registry.Custom) -> Layout:
         return _restored(functions.decode, d.value(node[CONTENT]))
 
     return Layout(encode, decode)
+
+
+def pickles_by_state(cls: type) -> bool:
+    """Whether Python itself sees an instance as its attributes."""
+    return all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
 
 
 def hides_state(value: object) -> bool:
@@ -155,7 +160,7 @@ def _plain(cls: type, tag: str) -> Layout:
         return e.fields(_state(value, slots, hidden), {encoding.MARK: tag}, value, depth)
 
     def decode(d: D, node: Fields) -> Any:
-        value = object.__new__(cls)
+        value: Any = object.__new__(cls)
         state = d.fields(node)
         for name, make in defaults.items():
             if name not in state:
@@ -172,11 +177,13 @@ def _set(value: object, state: Fields) -> None:
 
 
 def _stateful(cls: type, tag: str) -> Layout:
+    getstate: Callable[[Any], Any] = getattr(cls, "__getstate__")  # noqa: B009  (typed as taking none)
+
     def encode(e: E, value: Any, depth: int) -> encoding.Node:
-        return {encoding.MARK: tag, CONTENT: e.node(_called(cls.__getstate__, value), depth + 1)}
+        return {encoding.MARK: tag, CONTENT: e.node(_called(getstate, value), depth + 1)}
 
     def decode(d: D, node: Fields) -> Any:
-        value = object.__new__(cls)
+        value: Any = object.__new__(cls)
         state = d.value(node[CONTENT])
         restore = getattr(value, "__setstate__", None)
         if restore is not None:

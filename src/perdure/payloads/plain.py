@@ -36,7 +36,7 @@ def to_plain(value: Any, known: registry.Registry | None = None) -> Any:
         raise errors.CodecError("A value is nested too deeply to be shown, or contains itself.") from exc
 
 
-def _plain(value: Any, known: registry.Registry | None) -> Any:  # noqa: PLR0911
+def _plain(value: Any, known: registry.Registry | None) -> Any:
     kind = type(value)
     if kind is str:
         return _text(value)
@@ -67,6 +67,8 @@ def _plain(value: Any, known: registry.Registry | None) -> Any:  # noqa: PLR0911
         return base64.b64encode(value).decode()
     if registry.is_framework(kind.__module__) and callable(getattr(value, "to_dict", None)):
         return _plain(value.to_dict(), known)
+    if isinstance(value, pydantic.RootModel):
+        return _plain(value.root, known)
     fields = _fields(value)
     if fields is not None:
         return {_text(name): _plain(item, known) for name, item in fields.items()}
@@ -74,24 +76,26 @@ def _plain(value: Any, known: registry.Registry | None) -> Any:  # noqa: PLR0911
         return {_key(key): _plain(item, known) for key, item in value.items()}
     if isinstance(value, collections.abc.Sequence | collections.abc.Set | collections.deque):
         return [_plain(item, known) for item in value]
-    if "__dict__" in dir(value) and kind.__str__ is object.__str__:
+    if hasattr(value, "__dict__") and not _has_text(kind):
         return {_text(name): _plain(item, known) for name, item in vars(value).items() if not name.startswith("_")}
     return _text(str(value))
 
 
+def _has_text(cls: type) -> bool:
+    return any("__str__" in vars(base) for base in cls.__mro__ if base is not object)
+
+
 def _fields(value: Any) -> dict[str, Any] | None:
     if isinstance(value, pydantic.BaseModel):
-        shown = {name: getattr(value, name, None) for name, field in type(value).model_fields.items() if not field.exclude}
-        if isinstance(value, pydantic.RootModel):
-            return None
-        return {**shown, **(value.__pydantic_extra__ or {})}
+        shown = [name for name, field in type(value).model_fields.items() if not field.exclude]
+        return {name: getattr(value, name, None) for name in shown} | (value.__pydantic_extra__ or {})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         return {name: getattr(value, name) for name in value.__struct_fields__}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        named: dict[str, Any] = value._asdict()
-        return named
+    if isinstance(value, tuple) and hasattr(type(value), "_fields"):
+        names: tuple[str, ...] = getattr(type(value), "_fields")  # noqa: B009  (tuple does not declare it)
+        return dict(zip(names, value, strict=False))
     return None
 
 

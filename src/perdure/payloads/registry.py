@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from perdure import errors
-from perdure.payloads import annotations
+from perdure.payloads import annotation
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -76,9 +76,9 @@ class Registry:
             self._names[class_name(cls)] = cls
         self._version += 1
 
-    def add_annotation(self, annotation: object) -> None:
+    def add_annotation(self, hint: object) -> None:
         """Admit every class that a type annotation names, and those that the fields of these classes name."""
-        self.add(*annotations.classes(annotation))
+        self.add(*annotation.classes(hint))
 
     def register(self, cls: type, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
         """Encode a class by a pair of functions: ``decode(encode(value))`` gives the value back."""

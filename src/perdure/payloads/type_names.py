@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import functools
+import operator
 import types
 import typing
 from typing import Any
@@ -13,6 +15,8 @@ _BUILTIN = {
     name: cls for name, cls in vars(builtins).items() if isinstance(cls, type) and not issubclass(cls, BaseException)
 }
 _SPECIAL: dict[str, Any] = {"None": None, "NoneType": types.NoneType, "Any": typing.Any}
+
+_LITERAL: Any = typing.Literal
 
 
 def is_type(value: object) -> bool:
@@ -32,7 +36,7 @@ def _expression(known: registry.Registry, value: Any) -> encoding.Node:
     metadata = getattr(value, "__pydantic_generic_metadata__", None)
     if metadata and metadata["args"]:
         return [_expression(known, metadata["origin"]), *(_expression(known, arg) for arg in metadata["args"])]
-    origin = typing.get_origin(value)
+    origin: Any = typing.get_origin(value)
     if origin in (types.UnionType, typing.Union):
         return ["|", *(_expression(known, arg) for arg in typing.get_args(value))]
     if origin is typing.Annotated:
@@ -44,11 +48,12 @@ def _expression(known: registry.Registry, value: Any) -> encoding.Node:
     if value is ...:
         return "..."
     if isinstance(value, type):
-        if _BUILTIN.get(value.__name__) is value:
-            return value.__name__
-        name = known.name_of(value)
-        if name is not None:
-            return name
+        cls: type = value
+        if _BUILTIN.get(cls.__name__) is cls:
+            return cls.__name__
+        named = known.name_of(cls)
+        if named is not None:
+            return named
     raise encoding.Refused(value, f"holds the type {value!r}, which is not known", encoding.REMEDY)
 
 
@@ -64,12 +69,12 @@ def decode(known: registry.Registry, node: encoding.Node) -> Any:
         if node in _SPECIAL:
             return _SPECIAL[node]
         return _BUILTIN.get(node) or known.resolve(node)
-    if type(node) is not list or len(node) < 2:
+    if type(node) is not list or not node[1:]:
         raise decoding.Corrupt("a type is missing")
     if node[0] == "Literal":
-        return typing.Literal[tuple(arg for (arg,) in node[1:])]
-    args = tuple(decode(known, part) for part in node[1:])
+        return _LITERAL[tuple(arg for (arg,) in node[1:])]
+    args: Any = tuple(decode(known, part) for part in node[1:])
     if node[0] == "|":
-        return typing.Union[args]  # noqa: UP007  (the parts are not known before)
+        return functools.reduce(operator.or_, args)
     origin = decode(known, node[0])
     return origin[args if len(args) > 1 else args[0]]

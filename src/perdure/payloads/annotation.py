@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterator
 
@@ -16,15 +15,13 @@ _SKIPPED_MODULES = frozenset({"builtins", "typing", "typing_extensions", "types"
 def classes(annotation: object) -> list[type]:
     """List every class in an annotation and, recursively, in the fields of those classes."""
     found: dict[type, None] = {}
-    waiting, seen = [annotation], set[int]()
-    kept: list[object] = []
+    waiting, seen = [annotation], dict[int, object]()  # An id is only unique while its object lives.
     while waiting:
         item = waiting.pop()
         if item is None or isinstance(item, str) or id(item) in seen:
             continue
-        seen.add(id(item))
-        kept.append(item)  # An id is only unique while its object lives.
-        if isinstance(item, type) and not isinstance(item, types.GenericAlias):
+        seen[id(item)] = item
+        if isinstance(item, type) and typing.get_origin(item) is None:
             if item.__module__ in _SKIPPED_MODULES:
                 continue
             found[item] = None
@@ -62,7 +59,9 @@ def _field_annotations(cls: type) -> Iterator[object]:
     if issubclass(cls, pydantic.BaseModel):
         for field in cls.model_fields.values():
             yield field.annotation
-    elif dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct) or _is_named_tuple(cls) or _is_typed_dict(cls):
+    elif (
+        dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct) or _is_named_tuple(cls) or _is_typed_dict(cls)
+    ):
         yield from _hints(cls).values()
 
 
