@@ -54,6 +54,8 @@ class Turn:
         emitted: Its events; their ids end at ``last_event``.
         ended: How the instance ended, if it did.
         status: The instance's status after the turn.
+        first: Whether it is the instance's first.
+        unparked: Whether it took the instance out of parking; kept by the shell.
         arrival: What the shell gave with the landing, to land it again if the commit fails.
     """
 
@@ -64,9 +66,11 @@ class Turn:
         "emitted",
         "ended",
         "kept",
+        "first",
         "last_event",
         "live",
         "row",
+        "unparked",
         "scheduled",
         "status",
         "time",
@@ -84,6 +88,8 @@ class Turn:
         self.custom_status: bytes | None = None
         self.time = 0.0
         self.last_event = 0
+        self.first = False
+        self.unparked = False
         self.arrival: Any = None
 
 
@@ -224,6 +230,7 @@ class Live:
     def begin(self) -> Turn:
         """Run from the start to the first wait."""
         turn = self._step(lambda: self._orchestrator.begin(self, self.call), None)
+        turn.first = True
         if turn.emitted:
             self._record(turn, records.START, "", None, 1)
         return self._close(turn)
@@ -261,10 +268,11 @@ class Live:
         self._end(turn, protocol.Ended(failure=protocol.Failure("Terminated", reason)))
         return self._close(turn)
 
-    def rebuild(self, kept: records.Kept | None, rows: Iterable[records.Row], epoch: int) -> None:
+    def rebuild(self, kept: records.Kept | None, rows: Iterable[records.Row], epoch: int) -> Turn | None:
         """Run again over what was recorded; afterwards ``outstanding`` is what is still to come.
 
-        Nothing is emitted: what these turns emitted is in the rows.
+        Nothing is emitted: what these turns emitted is in the rows. Gives a turn only if the instance ends in
+        what was recorded as not its end, because the orchestrator has changed.
         """
         first = 0
         self.older = 1 << 30  # Unknown until the end; offers made meanwhile look for themselves.
@@ -290,7 +298,7 @@ class Live:
             self._replay(row.seq, record)
         self.epoch = epoch
         self.older = sum(work.epoch != epoch for work in self.outstanding.values())
-        self._turn = Turn(self)
+        return self._close(self._turn) if self.ended is not None else None
 
     @property
     def parkable(self) -> bool:

@@ -17,7 +17,7 @@ def migrate(connection: apsw.Connection, scripts: tuple[str, ...], place: str) -
     Raises:
         HubError: If the file was written by a newer perdure.
     """
-    version = int(connection.pragma("user_version"))  # type: ignore[arg-type]  # an integer pragma
+    version = int(connection.pragma("user_version"))
     if version > len(scripts):
         raise errors.HubError(
             f"{place} has schema version {version}; this perdure knows versions up to {len(scripts)}.",

@@ -68,10 +68,8 @@ SELECT number, id, name, status, parked, created, updated, epoch, parent, parent
     definition, input_digest, custom_status, failure, output, call
 FROM instances WHERE id = ?
 
--- name: select_instance_by_number
-SELECT number, id, name, status, parked, created, updated, epoch, parent, parent_key,
-    definition, input_digest, custom_status, failure, output, call
-FROM instances WHERE number = ?
+-- name: select_number
+SELECT number FROM instances WHERE id = ?
 
 -- name: select_page
 SELECT number, id, name, status, parked, created, updated, epoch, parent, parent_key,
@@ -113,7 +111,7 @@ SELECT instance, seq, epoch, older, custom_status, state FROM kept WHERE instanc
 SELECT instance, seq, events, record FROM history WHERE instance = ? AND seq >= ? ORDER BY seq
 
 -- name: select_events
-SELECT seq, events, record FROM history
+SELECT instance, seq, events, record FROM history
 WHERE instance = ? AND seq >= ? AND events > ? ORDER BY seq LIMIT ?
 
 -- name: select_next_timer

@@ -1,0 +1,587 @@
+"""The shell round live instances: it lands things, commits what follows, and then carries the effects out."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from perdure import errors, tracebacks
+from perdure.engine import alarm, batch, blobs, hub, instance, loading, reader, records, writer
+from perdure.payloads import refs
+from perdure.workflow import protocol
+
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+DUE_TIMERS_LIMIT = 256
+
+OnCommit = Callable[[str, str, Sequence[bytes], records.InstanceView | None], None]
+
+log = logging.getLogger("perdure.engine")
+
+
+class Arrival:
+    """What an activity gave: kept until its commit, so that a failed commit does not cost it."""
+
+    __slots__ = ("key", "outcome")
+
+    def __init__(self, key: str, outcome: protocol.Outcome | protocol.Failure) -> None:
+        self.key = key
+        self.outcome = outcome
+
+
+class Core:
+    """Live instances and their commits; everything here runs on the engine's loop.
+
+    Attributes:
+        live: Instances in memory, by id.
+        broken: Instances whose commit failed, to be rebuilt, with what arrived for them meanwhile.
+        waiters: Who waits for an instance's end.
+        followers: Who wants to hear of an instance's commits.
+    """
+
+    def __init__(
+        self,
+        home: hub.Hub,
+        readers: reader.Readers,
+        large: blobs.LargeBlobs,
+        orchestrators: Mapping[str, protocol.Orchestrator],
+        activities: Mapping[str, protocol.Activity],
+        clock: Callable[[], float],
+        on_commit: OnCommit | None,
+    ) -> None:
+        self.live: dict[str, instance.Live] = {}
+        self.broken: dict[str, list[Arrival]] = {}
+        self.waiters: dict[str, list[asyncio.Future[records.InstanceView]]] = {}
+        self.followers: dict[str, set[asyncio.Event]] = {}
+        self.clock = clock
+        self.draining = False
+        self._home = home
+        self._readers = readers
+        self._large = large
+        self._orchestrators = orchestrators
+        self._activities = activities
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
+        self._batch = batch.Batch()
+        self._inflight: collections.deque[batch.Batch] = collections.deque()
+        self._flushing = False
+        self._closed = False
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._rebuilding: asyncio.TimerHandle | None = None
+        self._timers_left = False
+        self._alarm = alarm.Alarm(clock, self._timers_due)
+        self._last_number = int(readers.rows("select_last_number")[0][0])
+        found = readers.row("select_meta", ("epoch",))
+        self.epoch = 1 if found is None else int(found[0]) + 1
+        self._writer: writer.Writer[batch.Batch] = writer.Writer(
+            "perdure-writer", home.writer, batch.apply, self._done, batch.single
+        )
+
+    # Opening and closing.
+
+    async def recover(self) -> None:
+        """Rebuild what was in flight and set it going; gives way to the loop now and then."""
+        self._batch.meta["epoch"] = self.epoch
+        await self.committed()
+        for chunk in loading.load_active(self._readers, self._orchestrators, self.epoch):
+            for loaded in chunk:
+                if loaded.live.instance_id not in self.live:
+                    self._revive(loaded, ())
+            await asyncio.sleep(0)
+        self._alarm.expect(self._next_stored_timer(0))
+
+    async def drain(self, seconds: float) -> None:
+        """Start no more activities and give the running ones some time."""
+        self.draining = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        await self.committed()
+
+    async def close(self) -> None:
+        """Cancel what runs, commit what has landed, and end the writer."""
+        self.draining = True
+        await self._stop_tasks()
+        self._flush()
+        await self._writer.close()
+
+    async def crash(self) -> None:
+        """Drop everything that is not committed."""
+        self._closed = True
+        await self._writer.crash()
+        await self._stop_tasks()
+        for item in (*self._inflight, self._batch):
+            for future, _ in item.futures:
+                future.cancel()
+
+    # Landing things.
+
+    def begin(
+        self,
+        name: str,
+        instance_id: str,
+        call: bytes,
+        *,
+        parent: str = "",
+        parent_key: str = "",
+        definition: bytes = b"",
+        input_digest: bytes = b"",
+    ) -> instance.Turn:
+        """Make a new instance and give its first turn, for ``take``."""
+        self.broken.pop(instance_id, None)
+        self._last_number += 1
+        live = instance.Live(
+            self._orchestrators[name],
+            number=self._last_number,
+            instance_id=instance_id,
+            name=name,
+            call=call,
+            created=self.clock(),
+            epoch=self.epoch,
+            parent=parent,
+            parent_key=parent_key,
+            definition=definition,
+            input_digest=input_digest,
+        )
+        self.live[instance_id] = live
+        return live.begin()
+
+    def find(self, instance_id: str) -> instance.Live | None:
+        """Give a running instance, loading it if it is parked.
+
+        Raises:
+            HubError: If its last commit failed and it is not rebuilt yet.
+        """
+        live = self.live.get(instance_id)
+        if live is not None:
+            return live
+        if instance_id in self.broken:
+            raise errors.HubError(
+                f"The instance {instance_id!r} waits for the hub {self._home.folder} to be writable again.",
+                "Free some space or check the disk, then try again.",
+            )
+        found = self._readers.row("select_instance", (instance_id,))
+        return None if found is None else self._load(records.Instance._make(found))
+
+    def take(self, turn: instance.Turn | None) -> None:
+        """Put a turn, and those it causes in parents and children, into the next commit."""
+        todo = [] if turn is None else [turn]
+        while todo:
+            turn = todo.pop()
+            live = turn.live
+            self._write(turn)
+            if turn.ended is None:
+                for work in turn.scheduled:
+                    if work.kind == "child" and live.outstanding.get(work.key) is work:
+                        todo += self._begin_child(live, work)
+                continue
+            if turn.status == "Terminated":
+                todo += self._terminate_children(turn)
+            if live.parent:
+                parent = self.live.get(live.parent)
+                if parent is not None:
+                    todo += self._land_child(parent, live.parent_key, turn.ended)
+        self._commit_soon()
+
+    def put(self, change: Callable[[batch.Batch], None]) -> None:
+        """Put something else than a turn into the next commit."""
+        change(self._batch)
+        self._commit_soon()
+
+    async def committed(self, answer: Any = None) -> Any:
+        """Wait until everything so far is durable, and give ``answer``.
+
+        Raises:
+            HubError: If it could not be made durable: none of it happened.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._batch.futures.append((future, answer))
+        self._commit_soon()
+        return await future
+
+    # Commits.
+
+    def _write(self, turn: instance.Turn) -> None:
+        live, target = turn.live, self._batch
+        live.uncommitted += 1
+        target.turns.append(turn)
+        if turn.row is not None:
+            target.history += turn.row
+        if turn.arrival is not None and isinstance(turn.arrival.outcome, protocol.Outcome):
+            owner = turn.arrival.outcome.owner or live.instance_id
+            for blob in turn.arrival.outcome.blobs:
+                if len(blob.body) <= blobs.SMALL_LIMIT_BYTES:
+                    target.payloads[owner, blob.digest] = blob.body
+        parked = live.parkable
+        if turn.kept is None and parked:
+            turn.kept = live.keep_for_parking()
+        if turn.kept is not None:
+            target.kept[live.number] = turn.kept
+        if parked or live.parked_row:
+            timers = [(work.key, work.fire_at) for work in live.outstanding.values()] if parked else []
+            if timers or live.parked_row:
+                target.timers[live.number] = timers
+            turn.unparked = live.parked_row and not parked
+        if turn.first:
+            target.instances += _columns(turn, parked)
+        elif parked or live.parked_row or turn.ended is not None:
+            target.updates[live.number] = (live.number, *_mutable_columns(turn, parked))
+        live.parked_row = parked
+
+    def _commit_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        full = self._batch
+        if full.turns or full.futures or not full.lean:
+            self._batch = batch.Batch()
+            self._inflight.append(full)
+            self._writer.put(full)
+
+    def _done(self, batches: Sequence[batch.Batch], error: BaseException | None) -> None:
+        if self._closed or batches[0].settled:
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        for done in batches:
+            self._inflight.popleft()
+            done.settled = True
+            for turn in done.turns:
+                self._announce(turn)
+            for future, answer in done.futures:
+                if not future.done():
+                    future.set_result(answer)
+        if self._timers_left:
+            self._timers_due()
+
+    def _announce(self, turn: instance.Turn) -> None:
+        live = turn.live
+        live.uncommitted -= 1
+        live.shown = (turn.time, turn.custom_status)
+        for work in turn.cancelled:
+            if work.kind == "activity":
+                self._cancel(live.instance_id, work.key)
+        if turn.ended is not None:
+            if self.live.get(live.instance_id) is live:
+                del self.live[live.instance_id]
+        else:
+            self._go_on(turn)
+        if turn.ended is not None or turn.emitted:
+            self._publish(turn)
+
+    def _go_on(self, turn: instance.Turn) -> None:
+        live = turn.live
+        if live.parked_row and live.uncommitted == 0:
+            self.live.pop(live.instance_id, None)
+            for work in live.outstanding.values():
+                self._alarm.expect(work.fire_at)
+            return
+        for work in turn.scheduled:
+            if live.outstanding.get(work.key) is work:
+                self._start(live, work)
+        if turn.unparked:
+            for work in live.outstanding.values():
+                if work.kind == "timer" and work not in turn.scheduled:
+                    self._alarm.arm(live, work)
+
+    def _publish(self, turn: instance.Turn) -> None:
+        live = turn.live
+        waiters = self.waiters.pop(live.instance_id, ()) if turn.ended is not None else ()
+        if waiters or self._on_commit is not None:
+            view = None if turn.ended is None else ended_view(turn)
+            for future in waiters:
+                if not future.done() and view is not None:
+                    future.set_result(view)
+            if self._on_commit is not None:
+                self._on_commit(live.instance_id, live.name, turn.emitted, view)
+        for signal in self.followers.get(live.instance_id, ()):
+            signal.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing of these commits was announced: forget what they changed and read the truth again."""
+        reason = hub.unwritable(self._home.folder, error)
+        log.error("%s", reason)
+        doomed = [*self._inflight, self._batch]
+        self._inflight.clear()
+        self._batch = batch.Batch()
+        for lost in doomed:
+            lost.settled = True
+            for turn in lost.turns:
+                instance_id = turn.live.instance_id
+                if self.live.get(instance_id) is turn.live:
+                    del self.live[instance_id]
+                arrivals = self.broken.setdefault(instance_id, [])
+                if turn.arrival is not None:
+                    arrivals.append(turn.arrival)
+            for future, _ in lost.futures:
+                if not future.done():
+                    future.set_exception(reason)
+        self._writer.resume()
+        if self._rebuilding is None:
+            self._rebuilding = self._loop.call_later(self._retry_seconds, self._rebuild)
+            self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+
+    def _rebuild(self) -> None:
+        self._rebuilding = None
+        broken, self.broken = self.broken, {}
+        for instance_id, arrivals in broken.items():
+            if instance_id in self.live:
+                continue
+            found = self._readers.row("select_instance", (instance_id,))
+            row = None if found is None else records.Instance._make(found)
+            if row is None or row.status != "Running" or row.parked:
+                continue
+            loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
+            if loaded is not None:
+                self._revive(loaded, arrivals)
+        self._alarm.expect(self._next_stored_timer(0))
+
+    # Instances out of the store.
+
+    def _load(self, row: records.Instance) -> instance.Live | None:
+        if row.status != "Running":
+            return None
+        loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
+        if loaded is None:
+            return None
+        self._revive(loaded, ())
+        return loaded.live
+
+    def _revive(self, loaded: loading.Loaded, arrivals: Sequence[Arrival]) -> None:
+        live = loaded.live
+        self.live[live.instance_id] = live
+        if loaded.turn is not None:
+            self.take(loaded.turn)
+            return
+        outstanding = list(live.outstanding.values())
+        for arrival in arrivals:
+            self._arrive(live, arrival)
+        for work in outstanding:
+            if live.outstanding.get(work.key) is not work:
+                continue
+            if work.kind == "child":
+                for turn in self._begin_child(live, work):
+                    self.take(turn)
+            elif not live.parked_row:
+                self._start(live, work)
+
+    def _release(self, live: instance.Live) -> None:
+        """Let a parked instance that was only looked at leave memory again."""
+        if live.parked_row and live.uncommitted == 0:
+            self.live.pop(live.instance_id, None)
+
+    # Children.
+
+    def _begin_child(self, parent: instance.Live, work: instance.Work) -> list[instance.Turn]:
+        """Begin a child, or land what became of one that is there already."""
+        child = self.live.get(work.child_id)
+        if child is not None:
+            owned = child.parent == parent.instance_id and child.parent_key == work.key
+            return [] if owned else self._land_child(parent, work.key, _refused(work))
+        found = self._readers.row("select_instance", (work.child_id,))
+        if found is None:
+            if work.name not in self._orchestrators:
+                return self._land_child(parent, work.key, _unknown(work.name))
+            return [
+                self.begin(
+                    work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key
+                )
+            ]
+        row = records.Instance._make(found)
+        if row.parent != parent.instance_id or row.parent_key != work.key:
+            return self._land_child(parent, work.key, _refused(work))
+        if row.status == "Running":
+            return []
+        failure = None if row.failure is None else records.decode_failure(row.failure)
+        return self._land_child(parent, work.key, protocol.Ended(row.output, failure))
+
+    def _land_child(self, parent: instance.Live, key: str, ended: protocol.Ended) -> list[instance.Turn]:
+        if parent.ended is not None:
+            return []
+        if ended.failure is not None:
+            data = records.encode(ended.failure)
+            turn = parent.land(records.FAILURE, key, ended.failure, data, self.clock())
+        else:
+            value = None if ended.output is None else self._orchestrators[parent.name].decode(ended.output)
+            turn = parent.land(records.RESULT, key, value, ended.output, self.clock())
+        return [] if turn is None else [turn]
+
+    def _terminate_children(self, turn: instance.Turn) -> list[instance.Turn]:
+        turns = []
+        for work in turn.cancelled:
+            child = self.find(work.child_id) if work.kind == "child" and work.child_id not in self.broken else None
+            if child is not None and child.ended is None and child.parent == turn.live.instance_id:
+                turns.append(child.terminate("The parent was terminated.", self.clock()))
+        return turns
+
+    # Activities and timers.
+
+    def _start(self, live: instance.Live, work: instance.Work) -> None:
+        if work.kind == "timer":
+            self._alarm.arm(live, work)
+        elif work.kind == "activity" and not self.draining:
+            place = (live.instance_id, work.key)
+            if place not in self._tasks:
+                self._tasks[place] = self._loop.create_task(self._run(place, work))
+
+    def _cancel(self, instance_id: str, key: str) -> None:
+        task = self._tasks.pop((instance_id, key), None)
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, place: tuple[str, str], work: instance.Work) -> None:
+        outcome: protocol.Outcome | protocol.Failure
+        try:
+            activity = self._activities.get(work.name)
+            if activity is None:
+                outcome = _unknown(work.name).failure or protocol.Failure("LookupError", work.name)
+            else:
+                outcome = await activity(place[0], work.key, work.call)
+                if outcome.blobs:
+                    await self._put_large(outcome.owner or place[0], outcome.blobs)
+        except asyncio.CancelledError as error:
+            if self._closed or self._tasks.get(place) is not asyncio.current_task():
+                raise  # The engine cancelled it; what it would have given is not waited for.
+            outcome = tracebacks.failure(error)
+        except Exception as error:
+            outcome = tracebacks.failure(error)
+        if self._tasks.pop(place, None) is None:
+            return
+        live = self.live.get(place[0])
+        arrival = Arrival(work.key, outcome)
+        if live is not None:
+            self._arrive(live, arrival)
+        elif place[0] in self.broken:
+            self.broken[place[0]].append(arrival)
+
+    def _arrive(self, live: instance.Live, arrival: Arrival) -> None:
+        outcome = arrival.outcome
+        if isinstance(outcome, protocol.Failure):
+            turn = live.land(records.FAILURE, arrival.key, outcome, records.encode(outcome), self.clock())
+        else:
+            turn = live.land(records.RESULT, arrival.key, outcome.value, outcome.data, self.clock())
+        if turn is not None:
+            turn.arrival = arrival
+            self.take(turn)
+
+    async def _put_large(self, owner: str, items: Sequence[refs.Blob]) -> None:
+        """Make large payloads durable; a result that was paid for waits for room instead of being lost."""
+        large = blobs.split(items)[1]
+        delay = FIRST_RETRY_SECONDS
+        while large:
+            try:
+                await self._large.put(owner, large)
+                return
+            except errors.HubError as error:
+                log.error("%s", error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+
+    async def _stop_tasks(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        self._alarm.stop()
+        if self._rebuilding is not None:
+            self._rebuilding.cancel()
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _timers_due(self) -> None:
+        now = self.clock()
+        self._timers_left = False
+        for live, work in self._alarm.due(now):
+            if self.live.get(live.instance_id) is live:
+                self._fire(live, work, now)
+        if self._alarm.stored_due(now):
+            self._fire_stored(now)
+
+    def _fire(self, live: instance.Live, work: instance.Work, now: float) -> None:
+        if live.outstanding.get(work.key) is work:
+            self.take(live.land(records.TIMER, work.key, None, None, now))
+
+    def _fire_stored(self, now: float) -> None:
+        due = self._readers.rows("select_due", (now, DUE_TIMERS_LIMIT))
+        for _, instance_id in due:
+            if instance_id in self.live or instance_id in self.broken:
+                continue
+            live = self.find(instance_id)
+            if live is None:
+                continue
+            for work in list(live.outstanding.values()):
+                if work.kind == "timer" and work.fire_at <= now:
+                    self._fire(live, work, now)
+            self._release(live)
+        # Those fired leave the table with their commit; whoever did not fit in comes after it.
+        self._timers_left = len(due) == DUE_TIMERS_LIMIT
+        self._alarm.expect(now if self._timers_left else self._next_stored_timer(now))
+
+    def _next_stored_timer(self, after: float) -> float:
+        found = self._readers.row("select_next_timer", (after,))
+        return float("inf") if found is None else float(found[0])
+
+
+def ended_view(turn: instance.Turn) -> records.InstanceView:
+    """Show an instance as its last turn left it."""
+    live, ended = turn.live, turn.ended
+    return records.InstanceView(
+        id=live.instance_id,
+        name=live.name,
+        status=turn.status,
+        created=live.created,
+        updated=turn.time,
+        output=None if ended is None else ended.output,
+        failure=None if ended is None else ended.failure,
+        custom_status=turn.custom_status,
+        input_digest=live.input_digest,
+        definition=live.definition,
+        parent=live.parent,
+    )
+
+
+def _mutable_columns(turn: instance.Turn, parked: bool) -> tuple[Any, ...]:
+    ended = turn.ended
+    failure = None if ended is None or ended.failure is None else records.encode(ended.failure)
+    return (turn.status, int(parked), turn.time, turn.custom_status, failure, None if ended is None else ended.output)
+
+
+def _columns(turn: instance.Turn, parked: bool) -> records.Instance:
+    live = turn.live
+    status, parked_column, updated, custom_status, failure, output = _mutable_columns(turn, parked)
+    return records.Instance(
+        number=live.number,
+        id=live.instance_id,
+        name=live.name,
+        status=status,
+        parked=parked_column,
+        created=live.created,
+        updated=updated,
+        epoch=live.epoch,
+        parent=live.parent,
+        parent_key=live.parent_key,
+        definition=live.definition,
+        input_digest=live.input_digest,
+        custom_status=custom_status,
+        failure=failure,
+        output=output,
+        call=live.call,
+    )
+
+
+def _refused(work: instance.Work) -> protocol.Ended:
+    message = f"The child {work.child_id!r} exists already and belongs to another orchestration."
+    return protocol.Ended(failure=protocol.Failure("InstanceExists", message))
+
+
+def _unknown(name: str) -> protocol.Ended:
+    return protocol.Ended(failure=protocol.Failure("LookupError", f"This app has nothing named {name!r}."))
