@@ -34,7 +34,7 @@ else:
         return True
 
 
-class Locked(Exception):  # noqa: N818
+class Locked(Exception):
     """Another process holds the lock.
 
     Attributes:

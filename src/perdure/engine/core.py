@@ -391,11 +391,7 @@ class Core:
         if found is None:
             if work.name not in self._orchestrators:
                 return self._land_child(parent, work.key, _unknown(work.name))
-            return [
-                self.begin(
-                    work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key
-                )
-            ]
+            return [self.begin(work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key)]
         row = records.Instance._make(found)
         if row.parent != parent.instance_id or row.parent_key != work.key:
             return self._land_child(parent, work.key, _refused(work))

@@ -65,15 +65,15 @@ class Turn:
         "custom_status",
         "emitted",
         "ended",
-        "kept",
         "first",
+        "kept",
         "last_event",
         "live",
         "row",
-        "unparked",
         "scheduled",
         "status",
         "time",
+        "unparked",
     )
 
     def __init__(self, live: Live) -> None:
