@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from perdure import errors
 from perdure.payloads import refs
 
 
-class EmptyInput(errors.PerdureError):
-    """The body is empty, or ``null``: the workflow needs an input."""
-
-
-class InvalidInput(errors.PerdureError):
-    """The body does not fit the start executor's input type.
-
-    Args:
-        problems: JSON pointers into the body, each with what is wrong there.
-        message: The whole in a sentence; made from ``problems`` if not given.
-    """
-
-    def __init__(self, problems: Sequence[tuple[str, str]], message: str = "") -> None:
-        told = "; ".join(f"{pointer or '(the whole body)'}: {what}" for pointer, what in problems[:5])
-        super().__init__(message or f"The body does not fit the workflow's input: {told}.")
-        self.errors = tuple(problems)
+EmptyInput = errors.EmptyInput
+InvalidInput = errors.InvalidInput
 
 
 class Hosted(Protocol):

@@ -1,0 +1,55 @@
+"""References to encoded user values: the only form in which values travel through an engine."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+INLINE_LIMIT_BYTES = 512
+"""An encoded value up to this size may travel inside a message; a larger one is stored."""
+
+DIGEST_BYTES = 20
+
+
+class Ref(msgspec.Struct, frozen=True, array_like=True):
+    """One encoded user value: carried inline, or stored under its digest.
+
+    Attributes:
+        inline: The encoded value itself, or None when it is stored.
+        digest: BLAKE2b-160 of the encoded value; empty when inline.
+        size: Length of the encoded value in bytes.
+        owner: The run whose payloads hold it; empty for the run that holds this reference.
+    """
+
+    inline: bytes | None
+    digest: bytes = b""
+    size: int = 0
+    owner: str = ""
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """An encoded value on its way to the store.
+
+    Attributes:
+        digest: BLAKE2b-160 of ``body``.
+        body: The encoded value, uncompressed.
+    """
+
+    digest: bytes
+    body: bytes
+
+
+def digest(body: bytes) -> bytes:
+    """Name an encoded value: BLAKE2b-160 of its bytes."""
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+
+
+def blob(body: bytes) -> Blob:
+    """Wrap an encoded value for the store."""
+    return Blob(digest(body), body)
+
+
+def stored(item: Blob, owner: str = "") -> Ref:
+    """Refer to a blob."""
+    return Ref(None, item.digest, len(item.body), owner)

@@ -1,0 +1,1 @@
+"""A Workflow as a durable orchestration; knows no host."""

@@ -1,0 +1,293 @@
+"""One executor handles one delivery: load, run, route, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+from agent_framework import WorkflowEvent, WorkflowMessage
+from opentelemetry import context as otel_context
+from opentelemetry import propagate
+
+from perdure import errors, tracebacks
+from perdure.payloads import refs
+from perdure.workflow import (
+    events,
+    executor_state,
+    graph,
+    orchestrator,
+    protocol,
+    recorder,
+    run_state,
+    shape,
+    shared_state,
+    snapshot,
+    values,
+)
+
+INLINE_BUDGET_BYTES: Final = 2048
+"""What the inline values of one activity may take together."""
+
+logger = logging.getLogger("perdure")
+
+
+class Activities:
+    """The activities of one hosted workflow, and the executors' copies that live runs have.
+
+    Args:
+        graph_shape: The graph as it is today.
+        kinds: How each executor is copied, by id.
+        router: The workflow's edges.
+        classify: The rule for outputs.
+        shelf: Codec and store.
+    """
+
+    def __init__(
+        self,
+        graph_shape: shape.Shape,
+        kinds: Mapping[str, executor_state.Kind],
+        router: graph.Router,
+        classify: Callable[[str], Any],
+        shelf: values.Shelf,
+    ) -> None:
+        self._shape = graph_shape
+        self._kinds = kinds
+        self._router = router
+        self._classify = classify
+        self._shelf = shelf
+        self._live: dict[str, dict[str, executor_state.Live]] = {}
+        self.stranded: dict[str, str] = {}
+
+    def release(self, run: str) -> None:
+        """Drop the copies of a run that has ended or left memory."""
+        self._live.pop(run, None)
+        self.stranded.pop(run, None)
+
+    async def __call__(self, instance_id: str, key: str, call: orchestrator.Call) -> protocol.Outcome:
+        """Run one step.
+
+        Raises:
+            Exception: Whatever the executor raises, or why its values cannot be encoded.
+        """
+        executor_id = call.delivery.executor
+        kind = self._kinds.get(executor_id)
+        if kind is None:
+            await self._strand(instance_id, executor_id)
+            raise AssertionError("a stranded step does not end")
+        run = values.RunValues(self._shelf, instance_id)
+        state = shared_state.SharedState(call.state, run)
+        copies = self._live.setdefault(instance_id, {})
+        known = state.reserved(run_state.executor_key(executor_id))
+        live = copies.pop(executor_id, None)
+        if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
+            live = await kind.make(instance_id, known, run)
+        ctx = recorder.Recorder(self._classify)
+        with _trace(call.trace):
+            await _execute(live, call.delivery, run, state, ctx)
+        blobs: list[refs.Blob] = []
+        behind = await kind.save(live, run, blobs)
+        # Only a copy whose state is known may serve the next delivery: one that raised is not put back.
+        copies[executor_id] = live
+        step = _Encoder(self._shape, call, run, blobs)
+        result = await step.result(self._router, state, ctx, live.ref, known, behind)
+        run.remember(blobs)
+        return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
+
+    async def _strand(self, run: str, executor_id: str) -> None:
+        said = (
+            f"Run {run!r} needs executor {executor_id!r}, which the workflow {self._shape.workflow!r} no longer has. "
+            "It waits; start the host with code that has it, or terminate the run."
+        )
+        self.stranded[run] = said
+        logger.warning(said)
+        await asyncio.get_running_loop().create_future()
+
+
+async def _execute(
+    live: executor_state.Live,
+    delivery: run_state.Delivery,
+    run: values.RunValues,
+    state: shared_state.SharedState,
+    ctx: recorder.Recorder,
+) -> None:
+    data: Any = [run.decode(ref) for ref in delivery.messages] if delivery.joined else run.decode(delivery.messages[0])
+    message = graph.message(data, delivery.sources[0], delivery.traces)
+    await live.executor.execute(
+        message,
+        list(delivery.sources),
+        state,
+        ctx,  # type: ignore[arg-type]  # a hosted executor needs only part of the runner's protocol
+        trace_contexts=message.trace_contexts,
+        source_span_ids=message.source_span_ids,
+    )
+
+
+class _Encoder:
+    """Turns what an executor did into references."""
+
+    def __init__(
+        self, graph_shape: shape.Shape, call: orchestrator.Call, run: values.RunValues, blobs: list[refs.Blob]
+    ) -> None:
+        self._shape = graph_shape
+        self._call = call
+        self._run = run
+        self._blobs = blobs
+        self._inline = 0
+        self._events: list[bytes] = []
+
+    async def result(
+        self,
+        router: graph.Router,
+        state: shared_state.SharedState,
+        ctx: recorder.Recorder,
+        saved: refs.Ref | None,
+        known: refs.Ref | None,
+        behind: list[str],
+    ) -> run_state.StepResult:
+        executor_id = self._call.delivery.executor
+        messages = tuple(self._sent(index, item) for index, item in enumerate(ctx.sent))
+        outputs = self._page(ctx.events)
+        requests = tuple(self._request(event) for event in ctx.requests)
+        if behind:
+            self._warn(
+                f"Executor {executor_id!r} changed {', '.join(behind)}, which cannot be encoded: "
+                "it stays with this process. Override on_checkpoint_save and on_checkpoint_restore to carry it.",
+                "executor_state",
+            )
+        changed = state.changes(self._blobs)
+        if saved is not None and not shared_state.same(saved, known):
+            changed[run_state.executor_key(executor_id)] = saved
+        failure: protocol.Failure | None = None
+        routes: tuple[run_state.Route, ...] = ()
+        try:
+            routes = await self._routes(router, ctx.sent)
+        except Exception as error:
+            # A condition that raises is no failure of the executor, whose work stands and is not done again.
+            failure = tracebacks.failure(error)
+        folded = snapshot.fold(self._call.state, self._run.read, self._blobs) if self._call.fold else None
+        definition = self._definition()
+        return run_state.StepResult(
+            messages if any(route.message >= 0 for route in routes) else (),
+            routes,
+            snapshot.layer_of(changed, self._blobs) if changed else None,
+            outputs,
+            requests,
+            tuple(self._events),
+            folded,
+            definition,
+            failure,
+        )
+
+    def _encode(self, value: Any, where: str) -> refs.Ref:
+        limit = refs.INLINE_LIMIT_BYTES if self._inline < INLINE_BUDGET_BYTES else 0
+        ref = self._run.encode(value, self._blobs, where=where, inline_limit=limit)
+        if ref.inline is not None:
+            self._inline += len(ref.inline)
+        return ref
+
+    def _sent(self, index: int, message: WorkflowMessage) -> run_state.Sent:
+        ref = self._encode(message.data, f"message {index} of executor {self._call.delivery.executor!r}")
+        contexts, spans = message.trace_contexts, message.source_span_ids
+        return run_state.Sent(ref, tuple(zip(contexts, spans, strict=False)) if contexts and spans else ())
+
+    def _page(self, happened: list[WorkflowEvent[Any]]) -> refs.Ref | None:
+        page: list[refs.Ref] = []
+        for event in happened:
+            if event.type == "request_info":
+                continue
+            value = None
+            if event.data is not None or event.type in ("output", "intermediate"):
+                value = self._value(event)
+                if event.type == "output" and value is not None:
+                    page.append(value)
+            fields = graph.event_fields(event)
+            executor_id = fields.pop("executor", self._call.delivery.executor)
+            self._events.append(events.of(event.type, self._call.superstep, executor_id, value, fields or None))
+        if not page:
+            return None
+        body = _pages.encode(page)
+        if len(body) <= refs.INLINE_LIMIT_BYTES:
+            return refs.Ref(body)
+        item = refs.blob(body)
+        self._blobs.append(item)
+        return refs.stored(item)
+
+    def _value(self, event: WorkflowEvent[Any]) -> refs.Ref | None:
+        where = f"an event {event.type!r} of executor {self._call.delivery.executor!r}"
+        if event.type in ("output", "intermediate"):
+            return self._encode(event.data, f"an output of executor {self._call.delivery.executor!r}")
+        data = str(event.data) if isinstance(event.data, BaseException) else event.data
+        try:
+            return self._encode(data, where)
+        except errors.CodecError:
+            # An event informs; what it shows may be shown as text where it cannot be encoded.
+            return self._encode(repr(data), where)
+
+    def _request(self, event: WorkflowEvent[Any]) -> run_state.Request:
+        executor_id = self._call.delivery.executor
+        ref = self._encode(event.data, f"a request of executor {executor_id!r}")
+        request = run_state.Request(
+            event.request_id, executor_id, ref, type(event.data).__name__, _type_name(event.response_type)
+        )
+        fields = {"requestId": request.id, "responseType": request.response_type}
+        self._events.append(events.of("request_info", self._call.superstep, executor_id, ref, fields))
+        return request
+
+    async def _routes(self, router: graph.Router, sent: list[WorkflowMessage]) -> tuple[run_state.Route, ...]:
+        if not sent:
+            return ()
+        executor_id = self._call.delivery.executor
+        routes: list[run_state.Route] = []
+        for group in self._shape.by_source.get(executor_id, ()):
+            for index, message in enumerate(sent):
+                routed = await router.route(group, message)
+                for target in routed.refused:
+                    self._warn(
+                        f"Executor {target!r} cannot handle a message of type {type(message.data).__name__} "
+                        f"from {executor_id!r}; it was dropped.",
+                        "message_dropped",
+                    )
+                if routed.targets or routed.buffered:
+                    routes.append(run_state.Route(group, index, tuple(routed.targets)))
+        return tuple(routes)
+
+    def _warn(self, said: str, code: str) -> None:
+        fields = {"data": said, "code": code}
+        self._events.append(events.of("warning", self._call.superstep, self._call.delivery.executor, fields=fields))
+
+    def _definition(self) -> bytes:
+        today = self._shape.definition
+        if today == self._call.definition:
+            return b""
+        fields = {"from": self._call.definition.hex(), "to": today.hex()}
+        self._events.append(events.of("definition_changed", self._call.superstep, fields=fields))
+        return today
+
+
+_pages = msgspec.msgpack.Encoder()
+_page_decoder = msgspec.msgpack.Decoder(list[refs.Ref])
+
+
+def page(ref: refs.Ref, read: Callable[[bytes, str], bytes]) -> list[refs.Ref]:
+    """Read a page of outputs."""
+    return _page_decoder.decode(ref.inline if ref.inline is not None else read(ref.digest, ref.owner))
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__qualname__", None) or str(kind)
+
+
+@contextmanager
+def _trace(carrier: dict[str, str]) -> Iterator[None]:
+    if not carrier:
+        yield
+        return
+    token = otel_context.attach(propagate.extract(carrier))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)

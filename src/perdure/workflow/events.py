@@ -1,0 +1,71 @@
+"""The events of a run: how the fold says what happened, and how clients read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from perdure.payloads import refs
+from perdure.workflow import protocol
+
+
+class Recorded(msgspec.Struct, frozen=True, array_like=True):
+    """An event as the durable log holds it.
+
+    Attributes:
+        type: What happened; the framework's own names where it has one.
+        superstep: In which superstep.
+        executor: Whose it is; empty for the run's own.
+        value: A user's value that goes with it.
+        fields: Plain JSON that goes with it.
+    """
+
+    type: str
+    superstep: int = 0
+    executor: str = ""
+    value: refs.Ref | None = None
+    fields: dict[str, Any] | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Recorded)
+
+encode: Callable[[Recorded], bytes] = _encoder.encode
+decode: Callable[[bytes], Recorded] = _decoder.decode
+
+
+def of(
+    type: str,
+    superstep: int = 0,
+    executor: str = "",
+    value: refs.Ref | None = None,
+    fields: dict[str, Any] | None = None,
+) -> bytes:
+    """Make an event and encode it."""
+    return _encoder.encode(Recorded(type, superstep, executor, value, fields))
+
+
+def failed(type: str, superstep: int, executor: str, failure: protocol.Failure) -> bytes:
+    """Make the event of a failure."""
+    return of(type, superstep, executor, fields={"error": {"type": failure.type, "message": failure.message}})
+
+
+def data(recorded: Recorded, plain: Callable[[refs.Ref], Any]) -> dict[str, Any]:
+    """Give an event's data as clients see it.
+
+    Args:
+        recorded: The event.
+        plain: Turns a user's value into plain JSON.
+    """
+    found: dict[str, Any] = {}
+    if recorded.superstep:
+        found["superstep"] = recorded.superstep
+    if recorded.executor:
+        found["executorId"] = recorded.executor
+    if recorded.fields:
+        found.update(recorded.fields)
+    if recorded.value is not None:
+        found["data"] = plain(recorded.value)
+    return found

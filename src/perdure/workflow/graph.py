@@ -1,0 +1,283 @@
+"""The framework's workflow internals: the only module that touches them.
+
+Everything private that perdure needs of ``agent_framework`` is imported, named in :data:`CONTRACT` and wrapped
+here. Read off agent-framework-core 1.23; ``check`` says at import when one of them has moved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import agent_framework
+from agent_framework import Executor, Workflow, WorkflowEvent, WorkflowMessage
+
+from perdure import errors
+from perdure.workflow import shape
+
+CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "agent_framework._workflows._edge_runner": {
+        "create_edge_runner": ("edge_group", "executors"),
+        "EdgeRunner.send_message": ("self", "message", "state", "ctx"),
+        "FanInEdgeRunner.snapshot_state": ("self",),
+        "FanInEdgeRunner.restore_state": ("self", "state"),
+    },
+    "agent_framework._workflows._edge": {
+        "InternalEdgeGroup": ("executor_id",),
+        "Edge": ("source_id", "target_id", "condition", "condition_name"),
+    },
+    "agent_framework._workflows._state": {
+        "State.set": ("self", "key", "value"),
+        "State.get": ("self", "key", "default"),
+        "State.has": ("self", "key"),
+        "State.delete": ("self", "key"),
+        "State.clear": ("self",),
+        "State.commit": ("self",),
+        "State.discard": ("self",),
+        "State.export_state": ("self",),
+        "State.import_state": ("self", "state"),
+        "State._validate": ("self", "key", "validator"),
+    },
+    "agent_framework._workflows._runner_context": {
+        "WorkflowMessage": (
+            "data",
+            "source_id",
+            "target_id",
+            "type",
+            "trace_contexts",
+            "source_span_ids",
+            "original_request_info_event",
+        ),
+    },
+    "agent_framework._workflows._executor": {
+        "Executor.execute": (
+            "self",
+            "message",
+            "source_executor_ids",
+            "state",
+            "runner_context",
+            "trace_contexts",
+            "source_span_ids",
+        ),
+        "Executor.can_handle": ("self", "message"),
+        "Executor.on_checkpoint_save": ("self",),
+        "Executor.on_checkpoint_restore": ("self", "state"),
+    },
+    "agent_framework._workflows._const": {"INTERNAL_SOURCE_ID": ("executor_id",)},
+    "agent_framework._workflows._typing_utils": {"is_instance_of": ("data", "target_type")},
+}
+"""Module, name and parameters of everything private that perdure calls or overrides."""
+
+EXECUTOR_ATTRIBUTES: Final = frozenset(
+    {
+        "id",
+        "type",
+        "type_",
+        "_execution_lock",
+        "_execution_lock_loop",
+        "_handlers",
+        "_handler_specs",
+        "_response_handlers",
+        "_response_handler_specs",
+        "_original_func",
+        "_has_context",
+        "_is_async",
+    }
+)
+"""Attributes that the framework gives an executor; any other is the user's."""
+
+WORKFLOW_ATTRIBUTES: Final = ("_output_designation", "edge_groups", "executors", "graph_signature_hash")
+
+
+def moved() -> list[str]:
+    """Name what is no longer where :data:`CONTRACT` says, or takes other parameters."""
+    found: list[str] = []
+    for module, names in CONTRACT.items():
+        for name, parameters in names.items():
+            try:
+                target: Any = importlib.import_module(module)
+                for part in name.split("."):
+                    target = getattr(target, part)
+                actual = list(inspect.signature(target).parameters)
+            except (ImportError, AttributeError, ValueError):
+                found.append(f"{module}.{name}")
+                continue
+            if any(parameter not in actual for parameter in parameters):
+                found.append(f"{module}.{name}({', '.join(actual)})")
+    return found
+
+
+if gone := moved():
+    raise ImportError(
+        f"perdure cannot host workflows of agent-framework-core {agent_framework.__version__}: "
+        f"{', '.join(gone)} has moved or changed. Install a release that perdure knows: "
+        'pip install "agent-framework-core>=1.23,<2" --upgrade, or upgrade perdure.'
+    )
+
+from agent_framework._workflows import _const, _edge, _edge_runner, _state, _typing_utils  # noqa: E402
+
+State = _state.State
+is_instance_of = _typing_utils.is_instance_of
+internal_source = _const.INTERNAL_SOURCE_ID
+
+_KINDS: Final[Sequence[tuple[type[_edge.EdgeGroup], shape.GroupKind]]] = (
+    (_edge.InternalEdgeGroup, "internal"),
+    (_edge.SwitchCaseEdgeGroup, "switch"),
+    (_edge.FanOutEdgeGroup, "fan-out"),
+    (_edge.FanInEdgeGroup, "fan-in"),
+    (_edge.SingleEdgeGroup, "single"),
+)
+
+
+def shape_of(workflow: Workflow, name: str) -> shape.Shape:
+    """Read a workflow's graph.
+
+    Raises:
+        UsageError: If it has a kind of edge group that perdure does not know.
+    """
+    return shape.Shape(
+        workflow=name,
+        start=workflow.start_executor_id,
+        executors=tuple(workflow.executors),
+        types=tuple(type(executor).__name__ for executor in workflow.executors.values()),
+        groups=tuple(_group(group) for group in workflow.edge_groups),
+        max_iterations=workflow.max_iterations,
+        signature=workflow.graph_signature_hash,
+    )
+
+
+def designation(workflow: Workflow) -> Any:
+    """Give the rule that says which executors' outputs are outputs, intermediate or hidden."""
+    return workflow._output_designation  # pyright: ignore[reportPrivateUsage]
+
+
+def message(
+    data: Any,
+    source: str,
+    traces: Sequence[tuple[dict[str, str], str]] = (),
+) -> WorkflowMessage:
+    """Wrap a value as the framework's edges and executors take it."""
+    return WorkflowMessage(
+        data=data,
+        source_id=source,
+        trace_contexts=[context for context, _ in traces] or None,
+        source_span_ids=[span for _, span in traces] or None,
+    )
+
+
+class Routed:
+    """What became of one message in one edge group."""
+
+    __slots__ = ("buffered", "refused", "targets")
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+        self.buffered = False
+        self.refused: list[str] = []
+
+
+class _Probe(WorkflowMessage):
+    """A message that remembers which targets said that they cannot handle it."""
+
+    refused: set[str]
+
+
+class _Target:
+    """Stands in for an executor: says what it can handle, and records what is delivered to it."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.id = executor.id
+        self._executor = executor
+
+    def can_handle(self, sent: WorkflowMessage) -> bool:
+        able = self._executor.can_handle(sent)
+        if not able and isinstance(sent, _Probe):
+            sent.refused.add(self.id)
+        return able
+
+    async def execute(self, _message: Any, _sources: list[str], _state: Any, recorder: Routed, **_: Any) -> None:
+        recorder.targets.append(self.id)
+
+
+class Router:
+    """Sends messages through a workflow's own edge groups, and tells where they would go.
+
+    Conditions and selections run here, once a message; no executor does.
+    """
+
+    def __init__(self, workflow: Workflow) -> None:
+        targets = cast("dict[str, Executor]", {key: _Target(item) for key, item in workflow.executors.items()})
+        self._runners = [_edge_runner.create_edge_runner(group, targets) for group in workflow.edge_groups]
+        self._groups = workflow.edge_groups
+        self._state = State()
+
+    async def route(self, group: int, sent: WorkflowMessage) -> Routed:
+        """Route one message through one edge group.
+
+        Raises:
+            Exception: Whatever a condition or selection of the user's raises.
+        """
+        runner = self._runners[group]
+        routed = Routed()
+        probe = _Probe(
+            sent.data,
+            sent.source_id,
+            sent.target_id,
+            sent.type,
+            sent.trace_contexts,
+            sent.source_span_ids,
+        )
+        probe.refused = set()
+        await runner.send_message(probe, self._state, cast("Any", routed))
+        if isinstance(runner, _edge_runner.FanInEdgeRunner):
+            # The buffer lives in the run, not here: what this message put into it is only looked at.
+            routed.buffered = runner.snapshot_state() is not None or bool(routed.targets)
+            runner.restore_state(None)
+            routed.targets.clear()
+            target = self._groups[group].edges[0].target_id
+            if not routed.buffered and sent.target_id in (None, target):
+                routed.refused.append(target)
+        elif probe.refused and (not routed.targets or not self._selects(group)):
+            routed.refused.extend(target for target in self._targets(group) if target in probe.refused)
+            if sent.target_id is not None:
+                routed.refused = [target for target in routed.refused if target == sent.target_id]
+        return routed
+
+    def _selects(self, group: int) -> bool:
+        return getattr(self._groups[group], "selection_func", None) is not None
+
+    def _targets(self, group: int) -> list[str]:
+        return [edge.target_id for edge in self._groups[group].edges]
+
+
+def is_custom_state(executor: Executor) -> bool:
+    """Say whether an executor saves and restores its own state."""
+    return type(executor).on_checkpoint_save is not Executor.on_checkpoint_save
+
+
+def response_types(executor: Executor) -> list[tuple[Any, Any]]:
+    """Give the request and response types that an executor has handlers for."""
+    return list(getattr(executor, "_response_handlers", {}))
+
+
+def event_fields(event: WorkflowEvent[Any]) -> dict[str, Any]:
+    """Give the plain fields of an event that go with its type."""
+    fields = {"executor": event.executor_id, "iteration": event.iteration}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _group(group: _edge.EdgeGroup) -> shape.Group:
+    for kind, name in _KINDS:
+        if isinstance(group, kind):
+            return shape.Group(
+                kind=name,
+                sources=tuple(dict.fromkeys(edge.source_id for edge in group.edges)),
+                targets=tuple(dict.fromkeys(edge.target_id for edge in group.edges)),
+                conditions=tuple(edge.condition_name or "" for edge in group.edges),
+            )
+    raise errors.UsageError(
+        f"The edge group {type(group).__name__} is of a kind that perdure does not know.",
+        "Use the framework's own edge groups, or upgrade perdure.",
+    )

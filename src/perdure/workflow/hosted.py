@@ -1,0 +1,270 @@
+"""A workflow as an app hosts it: its graph, its input, and what runs it once there is a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from agent_framework import Executor, Workflow, WorkflowViz
+
+from perdure.payloads import codec, refs, registry, store
+from perdure.workflow import (
+    activity,
+    events,
+    executor_state,
+    graph,
+    isolation,
+    naming,
+    orchestrator,
+    protocol,
+    run_state,
+    shape,
+    snapshot,
+    start_input,
+    values,
+)
+
+Source = Workflow | Callable[[], Workflow]
+"""A workflow, or a factory that builds one for each run."""
+
+
+class HostedWorkflow:
+    """A workflow under the name it is hosted under.
+
+    Args:
+        name: That name.
+        source: The workflow, or its factory: called once here, once more to see that it always builds the same
+            graph, and then once a run and process.
+        coder: The app's codec.
+        known: The classes that it may encode; the types that handlers name are added.
+        strict_executor_state: Whether an attribute that an executor changes and that cannot be encoded fails the run.
+        fail_on_conflict: Whether two siblings of a superstep that write one key of the shared state fail the run.
+
+    Raises:
+        ValueError: If an executor id cannot be addressed, or the factory builds different graphs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        coder: codec.Codec,
+        known: registry.Registry,
+        *,
+        strict_executor_state: bool = False,
+        fail_on_conflict: bool = False,
+    ) -> None:
+        self.name = name
+        self.codec = coder
+        self.workflow = source if isinstance(source, Workflow) else source()
+        self.shape = graph.shape_of(self.workflow, name)
+        for executor_id in self.workflow.executors:
+            naming.check_executor(executor_id)
+        self._builds: _Builds | None = None
+        if not isinstance(source, Workflow):
+            self._builds = _Builds(source)
+            self._check_factory(source)
+        self._strict = strict_executor_state
+        self._fail_on_conflict = fail_on_conflict
+        self._admit_types(known)
+        start = self.workflow.get_start_executor()
+        self._input = start_input.StartInput(
+            self.workflow.input_types, lambda value: start.can_handle(graph.message(value, "input"))
+        )
+
+    def accept(self, body: bytes, content_type: str) -> tuple[refs.Ref, list[refs.Blob]]:
+        """Decode a request body to the start executor's input type and encode it.
+
+        Raises:
+            EmptyInput: If the body is empty or ``null``.
+            InvalidInput: If it does not fit the type.
+        """
+        return self.encode(self._input.decode(body, content_type))
+
+    def encode(self, value: Any) -> tuple[refs.Ref, list[refs.Blob]]:
+        """Encode a value as the input of a run.
+
+        Raises:
+            CodecError: If it cannot be encoded.
+        """
+        blobs: list[refs.Blob] = []
+        return self.codec.encode(value, blobs, where="the input of the run"), blobs
+
+    def describe(self) -> dict[str, Any]:
+        """Give the graph as plain JSON, with a JSON schema of the input and a Mermaid drawing."""
+        nodes = [
+            {"id": executor, "type": kind}
+            for executor, kind in zip(self.shape.executors, self.shape.types, strict=True)
+        ]
+        return {
+            "name": self.name,
+            "description": self.workflow.description,
+            "start": self.shape.start,
+            "nodes": nodes,
+            "edges": list(_edges(self.workflow, self.shape)),
+            "inputSchema": self._input.schema(),
+            "mermaid": WorkflowViz(self.workflow).to_mermaid(),
+        }
+
+    def bind(self, payloads: store.PayloadStore) -> Bound:
+        """Put the workflow on a store of payloads, ready to run."""
+        shelf = values.Shelf(self.codec, payloads)
+        kinds = {
+            executor_id: executor_state.Kind(self._copies(executor), strict=self._strict)
+            for executor_id, executor in self.workflow.executors.items()
+        }
+        activities = activity.Activities(
+            self.shape, kinds, graph.Router(self.workflow), graph.designation(self.workflow).classify, shelf
+        )
+        return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities))
+
+    def _copies(self, executor: Executor) -> executor_state.Copies:
+        return isolation.Template(executor) if self._builds is None else _Built(executor, self._builds)
+
+    def _release(self, activities: activity.Activities) -> Callable[[str], None]:
+        builds = self._builds
+        if builds is None:
+            return activities.release
+
+        def release(run: str) -> None:
+            activities.release(run)
+            builds.release(run)
+
+        return release
+
+    def _admit_types(self, known: registry.Registry) -> None:
+        for executor in self.workflow.executors.values():
+            for annotation in (*executor.input_types, *executor.output_types, *executor.workflow_output_types):
+                known.add_annotation(annotation)
+            for request_type, response_type in graph.response_types(executor):
+                known.add_annotation(request_type)
+                known.add_annotation(response_type)
+
+    def _check_factory(self, factory: Callable[[], Workflow]) -> None:
+        again = graph.shape_of(factory(), self.name)
+        if again != self.shape:
+            raise ValueError(
+                f"The factory of workflow {self.name!r} built two different graphs: executors {self.shape.executors} "
+                f"and {again.executors}. Give every executor an explicit id, so that each build has the same ones."
+            )
+
+
+class Bound:
+    """A hosted workflow on a store: the orchestration and its activities by their durable names."""
+
+    def __init__(
+        self,
+        hosted: HostedWorkflow,
+        shelf: values.Shelf,
+        activities: activity.Activities,
+        fail_on_conflict: bool,
+        release: Callable[[str], None],
+    ) -> None:
+        self.hosted = hosted
+        self.activities = activities
+        self._shelf = shelf
+        names = {executor: naming.activity(hosted.name, executor) for executor in hosted.shape.executors}
+        self._names = names
+        self.orchestrator = orchestrator.WorkflowOrchestrator(
+            naming.orchestration(hosted.name),
+            # A run of older code may need an executor that is gone: the activity says so, and waits.
+            lambda executor: names.get(executor, self._any_activity),
+            graph.internal_source,
+            fail_on_conflict=fail_on_conflict,
+            release=release,
+        )
+
+    @property
+    def activity_names(self) -> list[str]:
+        """Durable names of the activities."""
+        return [*self._names.values()]
+
+    @property
+    def _any_activity(self) -> str:
+        return next(iter(self._names.values()))
+
+    def start(self, message: refs.Ref, trace: dict[str, str]) -> bytes:
+        """Encode what a run is started with."""
+        return orchestrator.encode_input(self.hosted.shape, message, trace)
+
+    def outputs(self, run: str, output: bytes) -> list[Any]:
+        """Give a completed run's outputs as they were yielded."""
+        values_of = self.values(run)
+        return [values_of.decode(ref) for ref in self._output_refs(values_of, output)]
+
+    def plain_outputs(self, run: str, output: bytes) -> list[Any]:
+        """Give a completed run's outputs as plain JSON."""
+        values_of = self.values(run)
+        return [values_of.plain(ref) for ref in self._output_refs(values_of, output)]
+
+    def state(self, run: str, output: bytes) -> dict[str, Any]:
+        """Give a completed run's final shared state."""
+        values_of = self.values(run)
+        found = snapshot.entries(orchestrator.decode_output(output).state, values_of.read)
+        return {key: values_of.decode(ref) for key, ref in found.items() if not key.startswith(run_state.RESERVED)}
+
+    def event(self, run: str, data: bytes) -> tuple[str, dict[str, Any]]:
+        """Read an event of a run: its type and its data as plain JSON."""
+        recorded = events.decode(data)
+        return recorded.type, events.data(recorded, self.values(run).plain)
+
+    def values(self, run: str) -> values.RunValues:
+        """Give the values of a run."""
+        return values.RunValues(self._shelf, run)
+
+    def waiting(self, run: str) -> str | None:
+        """Say what a run waits for that only new code can give."""
+        return self.activities.stranded.get(run)
+
+    @staticmethod
+    def _output_refs(values_of: values.RunValues, output: bytes) -> Iterator[refs.Ref]:
+        ended = orchestrator.decode_output(output)
+        for number in range(ended.pages):
+            page = snapshot.lookup(ended.state, run_state.output_key(number), values_of.read)
+            if page is not None:
+                yield from activity.page(page, values_of.read)
+
+
+class _Builds:
+    """The workflows that a factory built for live runs."""
+
+    def __init__(self, factory: Callable[[], Workflow]) -> None:
+        self._factory = factory
+        self._unused: dict[str, dict[str, Executor]] = {}
+
+    def take(self, run: str, executor: str) -> Executor:
+        """Give an executor that no one used yet."""
+        unused = self._unused.get(run)
+        if unused is None or executor not in unused:
+            unused = self._unused[run] = dict(self._factory().executors)
+        return unused.pop(executor)
+
+    def release(self, run: str) -> None:
+        """Forget a run's builds."""
+        self._unused.pop(run, None)
+
+
+class _Built:
+    """Copies of an executor from builds of its own."""
+
+    def __init__(self, executor: Executor, builds: _Builds) -> None:
+        self.executor = executor
+        self._builds = builds
+
+    def copy(self, run: str) -> Executor:
+        """Give a run's executor."""
+        return self._builds.take(run, self.executor.id)
+
+
+def activities_of(bound: Bound) -> Mapping[str, protocol.Activity]:
+    """Give every activity of a workflow by its durable name."""
+    return dict.fromkeys(bound.activity_names, bound.activities)
+
+
+def _edges(workflow: Workflow, found: shape.Shape) -> Iterator[dict[str, Any]]:
+    for group, described in zip(workflow.edge_groups, found.groups, strict=True):
+        if described.kind == "internal":
+            continue
+        for edge in group.edges:
+            drawn = {"from": edge.source_id, "to": edge.target_id, "kind": described.kind}
+            yield drawn | ({"condition": edge.condition_name} if edge.condition_name else {})

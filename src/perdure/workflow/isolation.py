@@ -1,0 +1,159 @@
+"""Executors of one run: deep copies of a pristine template, so that nothing leaks from run to run.
+
+What serves all runs is shared by every copy: functions, classes, modules, locks, chat clients, tools, and
+whatever cannot be copied. All else is copied, agents, sessions, middleware and context providers included.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import enum
+import io
+import logging
+import pickle
+import threading
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from agent_framework import AgentSession, Executor, FunctionTool, SupportsChatGetResponse
+
+SESSION_NAMESPACE: Final = uuid.UUID("8a3c1d52-7a36-5a0f-9f57-6f6b2a0a4d11")
+
+_SHARED_TYPES: Final[tuple[type, ...]] = (
+    type,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.ModuleType,
+    types.GenericAlias,
+    enum.Enum,
+    types.UnionType,
+    logging.Logger,
+    logging.LoggerAdapter,
+    FunctionTool,
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Event,
+    threading.Condition,
+    threading.local,
+)
+_SCOPE: Final = "scope"
+_TABLE: Final = "table"
+
+
+class Template:
+    """A pristine executor, and as many copies of it as there are runs.
+
+    Args:
+        executor: The executor as the user built it; it is never run.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self._shared: list[Any] = []
+        buffer = io.BytesIO()
+        _Pickler(buffer, self._shared).dump(executor)
+        self._pickled = buffer.getvalue()
+
+    def copy(self, run: str) -> Executor:
+        """Make the copy of a run; its agent sessions have ids derived from run and executor."""
+        return _Unpickler(io.BytesIO(self._pickled), self._shared, f"{run}/{self.executor.id}").load()
+
+
+class _Pickler(pickle.Pickler):
+    """Writes an object graph, with what is shared as references into a table."""
+
+    def __init__(self, file: io.BytesIO, shared: list[Any]) -> None:
+        super().__init__(file, protocol=5)
+        self._shared = shared
+        self._known: dict[int, int] = {}
+
+    def persistent_id(self, obj: Any) -> Any:
+        if obj is _SCOPE_TOKEN:
+            return _SCOPE
+        if obj is _TABLE_TOKEN:
+            return _TABLE
+        if isinstance(obj, _SHARED_TYPES) or _is_client(obj):
+            return self._share(obj)
+        return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind in copyreg.dispatch_table:
+            return NotImplemented
+        if isinstance(obj, types.MethodType):
+            return types.MethodType, (obj.__func__, obj.__self__)
+        if isinstance(obj, AgentSession) and kind is AgentSession:
+            return _session, (_SCOPE_TOKEN, obj.session_id, obj.service_session_id, obj.state)
+        deepcopy = getattr(kind, "__deepcopy__", None)
+        if deepcopy is not None:
+            if kind.__module__.split(".")[0].startswith("agent_framework") and hasattr(obj, "__dict__"):
+                # The framework's own pickle state leaves runtime fields out; a copy needs them all.
+                return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, _restore  # type: ignore[attr-defined]
+            return _deepcopied, (_TABLE_TOKEN, self._share(obj))
+        try:
+            return obj.__reduce_ex__(5)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            # A socket, a generator, a connection: it cannot be copied, so the copies share it.
+            return _picked, (_TABLE_TOKEN, self._share(obj))
+
+    def _share(self, obj: Any) -> int:
+        index = self._known.get(id(obj))
+        if index is None:
+            index = self._known[id(obj)] = len(self._shared)
+            self._shared.append(obj)
+        return index
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads a copy; the bytes were made by :class:`_Pickler` in this process."""
+
+    def __init__(self, file: io.BytesIO, shared: list[Any], scope: str) -> None:
+        super().__init__(file)
+        self._shared = shared
+        self._scope = scope
+
+    def persistent_load(self, pid: Any) -> Any:
+        if pid == _SCOPE:
+            return self._scope
+        if pid == _TABLE:
+            return self._shared
+        return self._shared[pid]
+
+
+class _Token:
+    """Marks a place that is filled in when a copy is made."""
+
+
+_SCOPE_TOKEN: Final = _Token()
+_TABLE_TOKEN: Final = _Token()
+
+
+def _is_client(obj: Any) -> bool:
+    # Structural: any object that answers as a chat client is one, whatever it derives from.
+    return not isinstance(obj, Executor) and isinstance(obj, SupportsChatGetResponse)
+
+
+def _picked(table: list[Any], index: int) -> Any:
+    return table[index]
+
+
+def _deepcopied(table: list[Any], index: int) -> Any:
+    return copy.deepcopy(table[index])
+
+
+def _session(scope: str, session_id: str, service_session_id: Any, state: dict[str, Any]) -> AgentSession:
+    derived = str(uuid.uuid5(SESSION_NAMESPACE, f"{scope}/{session_id}"))
+    session = AgentSession(session_id=derived, service_session_id=service_session_id)
+    session.state.update(state)
+    return session
+
+
+def _restore(obj: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        object.__setattr__(obj, name, value)
+
+
+Copier = Callable[[str], Executor]

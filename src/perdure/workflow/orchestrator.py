@@ -1,0 +1,244 @@
+"""The one orchestrator: turns a run's state into activities, and their results into the next state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from perdure.payloads import refs
+from perdure.workflow import events, protocol, run_state, shape, snapshot
+
+
+class RunInput(msgspec.Struct, frozen=True, array_like=True):
+    """What a run is started with; the graph is part of it and is never read from the code of the day.
+
+    Attributes:
+        graph: The encoded shape.
+        message: The input.
+        trace: W3C trace context of the request that started the run.
+    """
+
+    graph: bytes
+    message: refs.Ref
+    trace: dict[str, str] = {}
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """The input of an activity.
+
+    Attributes:
+        superstep: Its superstep.
+        delivery: What is delivered, and to whom.
+        state: The shared state it sees.
+        fold: Whether it is to write a new base of the snapshot.
+        definition: The definition that the run was told last.
+        trace: Trace context of the run's start.
+    """
+
+    superstep: int
+    delivery: run_state.Delivery
+    state: snapshot.Snapshot
+    fold: bool
+    definition: bytes
+    trace: dict[str, str]
+
+
+class RunOutput(msgspec.Struct, frozen=True, array_like=True):
+    """What a completed run leaves: its final shared state, which holds its outputs.
+
+    Attributes:
+        state: The committed shared state.
+        pages: How many pages of outputs it holds.
+        superstep: The last superstep.
+    """
+
+    state: snapshot.Snapshot
+    pages: int
+    superstep: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_results: Final = msgspec.msgpack.Decoder(run_state.StepResult)
+_states: Final = msgspec.msgpack.Decoder(run_state.RunState)
+_inputs: Final = msgspec.msgpack.Decoder(RunInput)
+_outputs: Final = msgspec.msgpack.Decoder(RunOutput)
+
+decode_output: Callable[[bytes], RunOutput] = _outputs.decode
+decode_input: Callable[[bytes], RunInput] = _inputs.decode
+encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
+
+
+def encode_input(graph: shape.Shape, message: refs.Ref, trace: dict[str, str]) -> bytes:
+    """Encode what a run is started with."""
+    return _encoder.encode(RunInput(graph.encoded, message, trace))
+
+
+class WorkflowOrchestrator:
+    """Runs one hosted workflow as a durable orchestration.
+
+    Args:
+        name: Durable name of the orchestration.
+        activity: Durable name of the activity of an executor, by its id.
+        source: Sender of a run's input, by the start executor's id.
+        fail_on_conflict: Whether two siblings that write one key fail the run.
+        release: Told the run's id when its orchestration leaves memory.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        activity: Callable[[str], str],
+        source: Callable[[str], str],
+        *,
+        fail_on_conflict: bool = False,
+        release: Callable[[str], None] = lambda run: None,
+    ) -> None:
+        self.name = name
+        self._activity = activity
+        self._source = source
+        self._fail_on_conflict = fail_on_conflict
+        self._release = release
+
+    def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
+        """Run from the start."""
+        started = _inputs.decode(call)
+        graph = shape.decode(started.graph)
+        host.emit(events.of("started"))
+        state = run_state.initial(graph, started.message, self._source(graph.start))
+        _announce(host, state)
+        return (yield from self._supersteps(host, graph, state, started.trace))
+
+    def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
+        """Run from a state that was kept at a barrier."""
+        started = _inputs.decode(call)
+        return (yield from self._supersteps(host, shape.decode(started.graph), _states.decode(state), started.trace))
+
+    def decode(self, data: bytes) -> run_state.StepResult:
+        """Read a recorded result."""
+        return _results.decode(data)
+
+    def _supersteps(
+        self, host: protocol.Host, graph: shape.Shape, state: run_state.RunState, trace: dict[str, str]
+    ) -> protocol.Steps:
+        try:
+            while state.due:
+                if state.superstep > graph.max_iterations:
+                    return _fail(host, state, _not_converged(graph))
+                state = yield from self._superstep(host, state, trace)
+                if state.failure is not None:
+                    return _fail(host, state, state.failure)
+                crossed = run_state.barrier(graph, state)
+                for name in crossed.conflicts:
+                    host.emit(_conflict(state.superstep, name))
+                if crossed.conflicts and self._fail_on_conflict:
+                    return _fail(host, state, _conflict_failure(crossed.conflicts))
+                host.emit(events.of("superstep_completed", state.superstep))
+                state = crossed.state
+                if state.due and state.superstep <= graph.max_iterations:
+                    _announce(host, state)
+                    host.keep(_keeper(state))
+            while state.requests:
+                # Open requests keep a run alive; it costs nothing while it waits.
+                host.status(_waiting(state))
+                yield
+            host.emit(events.of("completed"))
+            return protocol.Ended(_encoder.encode(RunOutput(state.snapshot, state.outputs, state.superstep - 1)))
+        finally:
+            self._release(host.instance_id)
+
+    def _superstep(
+        self, host: protocol.Host, state: run_state.RunState, trace: dict[str, str]
+    ) -> protocol.Stepping[run_state.RunState]:
+        out: dict[str, int] = {}
+        fold = snapshot.needs_folding(state.snapshot)
+        for position in run_state.ready(state):
+            self._schedule(host, state, position, trace, out, fold=fold)
+            fold = False
+        while out:
+            landed = yield
+            if landed.kind not in ("result", "failure"):
+                continue
+            position = out.pop(landed.key)
+            delivery = state.due[position]
+            if landed.kind == "failure":
+                host.emit(events.failed("executor_failed", state.superstep, delivery.executor, landed.value))
+                return msgspec.structs.replace(state, failure=landed.value)
+            result: run_state.StepResult = landed.value
+            for event in result.events:
+                host.emit(event)
+            host.emit(events.of("executor_completed", state.superstep, delivery.executor))
+            state = run_state.land(state, position, result)
+            if state.failure is not None:
+                return state
+            if (following := _next_to(state, position)) is not None:
+                self._schedule(host, state, following, trace, out, fold=False)
+        return state
+
+    def _schedule(
+        self,
+        host: protocol.Host,
+        state: run_state.RunState,
+        position: int,
+        trace: dict[str, str],
+        out: dict[str, int],
+        *,
+        fold: bool,
+    ) -> None:
+        delivery = state.due[position]
+        name = run_state.key(state.superstep, delivery)
+        out[name] = position
+        seen = run_state.view(state, position)
+        call = Call(state.superstep, delivery, seen, fold, state.definition, trace)
+        host.activity(name, self._activity(delivery.executor), call)
+
+
+def _next_to(state: run_state.RunState, position: int) -> int | None:
+    """The next delivery to the same executor, which waited for this one."""
+    executor = state.due[position].executor
+    for later in range(position + 1, len(state.due)):
+        if state.due[later].executor == executor:
+            return later
+    return None
+
+
+def _announce(host: protocol.Host, state: run_state.RunState) -> None:
+    host.emit(events.of("superstep_started", state.superstep))
+    for delivery in state.due:
+        host.emit(events.of("executor_invoked", state.superstep, delivery.executor))
+
+
+def _keeper(state: run_state.RunState) -> Callable[[], bytes]:
+    return lambda: _encoder.encode(state)
+
+
+def _waiting(state: run_state.RunState) -> bytes:
+    waiting: list[dict[str, Any]] = [
+        {"requestId": request.id, "sourceExecutor": request.executor} for request in state.requests
+    ]
+    return msgspec.json.encode({"superstep": state.superstep - 1, "pendingRequests": waiting})
+
+
+def _fail(host: protocol.Host, state: run_state.RunState, failure: protocol.Failure) -> protocol.Ended:
+    host.emit(events.failed("failed", state.superstep, "", failure))
+    return protocol.Ended(failure=failure)
+
+
+def _not_converged(graph: shape.Shape) -> protocol.Failure:
+    return protocol.Failure(
+        "WorkflowConvergenceException", f"Runner did not converge after {graph.max_iterations} iterations."
+    )
+
+
+def _conflict(superstep: int, name: str) -> bytes:
+    said = f"Two executors wrote the shared state key {name!r} in one superstep; the later in canonical order won."
+    return events.of("warning", superstep, fields={"data": said, "code": "state_conflict", "key": name})
+
+
+def _conflict_failure(names: tuple[str, ...]) -> protocol.Failure:
+    return protocol.Failure(
+        "StateConflict",
+        f"Two executors wrote the shared state keys {', '.join(names)} in one superstep. "
+        'Let one executor write each key, or host the workflow with on_state_conflict="warn".',
+    )

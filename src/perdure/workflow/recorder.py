@@ -1,0 +1,78 @@
+"""The framework's runner context for one activity: what the executor sends, yields, asks and says is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from agent_framework import WorkflowEvent, WorkflowMessage
+
+_OWN: Final = frozenset({"executor_invoked", "executor_completed", "executor_failed"})
+
+
+class Recorder:
+    """Stands where the framework's runner would.
+
+    Args:
+        classify: Says of an executor id whether its outputs are outputs, intermediate or hidden.
+    """
+
+    def __init__(self, classify: Callable[[str], Any]) -> None:
+        self._classify = classify
+        self.sent: list[WorkflowMessage] = []
+        self.events: list[WorkflowEvent[Any]] = []
+        self.requests: list[WorkflowEvent[Any]] = []
+
+    async def send_message(self, message: WorkflowMessage) -> None:
+        """Write down a message."""
+        self.sent.append(message)
+
+    async def add_event(self, event: WorkflowEvent[Any]) -> None:
+        """Write down an event, unless it is one that the fold itself records."""
+        if event.type not in _OWN:
+            self.events.append(event)
+
+    async def add_request_info_event(self, event: WorkflowEvent[Any]) -> None:
+        """Write down a request to the world outside."""
+        self.requests.append(event)
+        self.events.append(event)
+
+    def classify_yielded_output(self, executor_id: str) -> Any:
+        """Say what an executor's outputs are."""
+        return self._classify(executor_id)
+
+    def set_yield_output_classifier(self, classifier: Callable[[str], Any]) -> None:
+        """Take another rule for outputs."""
+        self._classify = classifier
+
+    def is_streaming(self) -> bool:
+        """Agents run without streaming; executors see what they see in process."""
+        return False
+
+    def get_runtime_tools(self) -> None:
+        """No tools are given with a run."""
+        return None
+
+    def has_checkpointing(self) -> bool:
+        """The host keeps the run; the framework's checkpoint storage is not used."""
+        return False
+
+    async def has_messages(self) -> bool:
+        """Say whether something was sent."""
+        return bool(self.sent)
+
+    async def has_events(self) -> bool:
+        """Say whether something was recorded."""
+        return bool(self.events)
+
+    async def drain_messages(self) -> dict[str, list[WorkflowMessage]]:
+        """Messages are routed when the activity ends, not by the executor."""
+        _refuse("drain_messages")
+
+    async def drain_events(self) -> list[WorkflowEvent[Any]]:
+        """Events are committed when the activity ends, not drained by the executor."""
+        _refuse("drain_events")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise RuntimeError(f"{name}() belongs to the framework's in-process runner; a hosted executor has no use for it.")

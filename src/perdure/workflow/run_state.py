@@ -1,0 +1,298 @@
+"""A run as a fold: what is due, what has landed, and how one becomes the next. Pure, over references only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from perdure.payloads import refs
+from perdure.workflow import protocol, shape, snapshot
+
+RESERVED: Final = "\x00"
+"""Keys that start so are perdure's own: executor states and outputs ride in the snapshot."""
+
+Traces = tuple[tuple[dict[str, str], str], ...]
+"""W3C trace contexts and span ids of the senders, for linking."""
+
+
+class Delivery(msgspec.Struct, frozen=True, array_like=True):
+    """One message, or one aggregated fan-in list, addressed to one executor.
+
+    Attributes:
+        executor: Who handles it.
+        ordinal: How many deliveries to the same executor come before it in this superstep.
+        sources: The executors it comes from.
+        messages: The value; for a fan-in one value for each contribution.
+        joined: Whether ``messages`` is delivered as a list.
+        traces: Trace contexts of the senders.
+    """
+
+    executor: str
+    ordinal: int
+    sources: tuple[str, ...]
+    messages: tuple[refs.Ref, ...]
+    joined: bool = False
+    traces: Traces = ()
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """A message as an executor sent it."""
+
+    ref: refs.Ref
+    traces: Traces = ()
+
+
+class Route(msgspec.Struct, frozen=True, array_like=True):
+    """Where one message went through one edge group.
+
+    Attributes:
+        group: Index of the edge group in the shape.
+        message: Index of the message among those sent by this activity.
+        targets: Who it is delivered to; empty for a contribution to a fan-in.
+    """
+
+    group: int
+    message: int
+    targets: tuple[str, ...] = ()
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """A question to the world outside, open until it is answered.
+
+    Attributes:
+        id: Derived from the step, so that the same step asks under the same id again.
+        executor: Who asked.
+        data: What it asks.
+        request_type: Name of the class of ``data``.
+        response_type: Name of the type that an answer must have.
+    """
+
+    id: str
+    executor: str
+    data: refs.Ref
+    request_type: str
+    response_type: str
+
+
+class StepResult(msgspec.Struct, frozen=True, array_like=True):
+    """What one activity did, by reference.
+
+    Attributes:
+        messages: What it sent, in order.
+        routes: Where that went, by edge group and then by message.
+        writes: Changes of the shared state, and the executor's own state under a reserved key.
+        outputs: A page (encoded tuple of references) of the outputs it yielded; None for none.
+        requests: What it asked for.
+        events: Encoded events in the order in which they happened.
+        folded: A new base of the snapshot.
+        definition: Digest of the code's definition where it is not the one the run was told; else empty.
+        failure: A routing error: the work is done and is not done again, but the run fails.
+    """
+
+    messages: tuple[Sent, ...] = ()
+    routes: tuple[Route, ...] = ()
+    writes: snapshot.Layer | None = None
+    outputs: refs.Ref | None = None
+    requests: tuple[Request, ...] = ()
+    events: tuple[bytes, ...] = ()
+    folded: snapshot.Folded | None = None
+    definition: bytes = b""
+    failure: protocol.Failure | None = None
+
+
+class Buffered(msgspec.Struct, frozen=True, array_like=True):
+    """A contribution that waits in a fan-in group."""
+
+    group: int
+    source: str
+    sent: Sent
+
+
+class RunState(msgspec.Struct, frozen=True, array_like=True):
+    """A run between two landings.
+
+    Attributes:
+        superstep: The current one, from 1.
+        due: Its deliveries in canonical order.
+        landed: The result of each, None while it is out.
+        snapshot: The shared state as committed by the superstep before.
+        buffers: Contributions that wait in fan-in groups, in order of arrival.
+        outputs: How many pages of outputs the snapshot holds.
+        requests: Open requests.
+        definition: Digest of the definition that ran last.
+        failure: Why the run failed.
+    """
+
+    superstep: int
+    due: tuple[Delivery, ...]
+    landed: tuple[StepResult | None, ...]
+    snapshot: snapshot.Snapshot
+    buffers: tuple[Buffered, ...] = ()
+    outputs: int = 0
+    requests: tuple[Request, ...] = ()
+    definition: bytes = b""
+    failure: protocol.Failure | None = None
+
+
+class Barrier(msgspec.Struct, frozen=True):
+    """What the end of a superstep showed.
+
+    Attributes:
+        state: The run after it.
+        conflicts: Keys that two executors of the superstep wrote; the later in canonical order wins.
+    """
+
+    state: RunState
+    conflicts: tuple[str, ...] = ()
+
+
+def initial(graph: shape.Shape, message: refs.Ref, source: str) -> RunState:
+    """Give the state of a run whose start executor is due with the input."""
+    due = Delivery(graph.start, 0, (source,), (message,))
+    return RunState(1, (due,), (None,), snapshot.Snapshot(), definition=graph.definition)
+
+
+def key(superstep: int, delivery: Delivery) -> str:
+    """Name a step within its run."""
+    return f"{superstep}/{delivery.ordinal}/{delivery.executor}"
+
+
+def ready(state: RunState) -> list[int]:
+    """Positions in ``due`` that can run now: all those before them to the same executor have landed."""
+    blocked: set[str] = set()
+    found: list[int] = []
+    for position, delivery in enumerate(state.due):
+        if state.landed[position] is None:
+            if delivery.executor not in blocked:
+                found.append(position)
+            blocked.add(delivery.executor)
+    return found
+
+
+def view(state: RunState, position: int) -> snapshot.Snapshot:
+    """The shared state that a delivery sees: committed, plus what deliveries to the same executor wrote before it."""
+    seen = state.snapshot
+    delivery = state.due[position]
+    if delivery.ordinal:
+        for other, result in zip(state.due[:position], state.landed[:position], strict=True):
+            if other.executor == delivery.executor and result is not None and result.writes is not None:
+                seen = snapshot.put(seen, result.writes)
+    return seen
+
+
+def land(state: RunState, position: int, result: StepResult) -> RunState:
+    """Take in a result."""
+    landed = (*state.landed[:position], result, *state.landed[position + 1 :])
+    return msgspec.structs.replace(state, landed=landed, failure=state.failure or result.failure)
+
+
+def complete(state: RunState) -> bool:
+    """Say whether every delivery of the superstep has landed."""
+    return None not in state.landed
+
+
+def barrier(graph: shape.Shape, state: RunState) -> Barrier:
+    """Commit the superstep's state and route its messages: the next superstep, with nothing due if the run is idle."""
+    results = [(delivery, result) for delivery, result in zip(state.due, state.landed, strict=True) if result]
+    seen, conflicts, pages = _commit(state, results)
+    due, buffers = _route(graph, state, results)
+    requests = state.requests
+    definition = state.definition
+    for _, result in results:
+        requests += result.requests
+        definition = result.definition or definition
+    advanced = RunState(
+        state.superstep + 1,
+        due,
+        (None,) * len(due),
+        seen,
+        buffers,
+        pages,
+        requests,
+        definition,
+        state.failure,
+    )
+    return Barrier(advanced, conflicts)
+
+
+def output_key(page: int) -> str:
+    """Where the snapshot holds a page of outputs."""
+    return f"{RESERVED}output:{page}"
+
+
+def executor_key(executor: str) -> str:
+    """Where the snapshot holds an executor's own state."""
+    return f"{RESERVED}executor:{executor}"
+
+
+def _commit(
+    state: RunState, results: list[tuple[Delivery, StepResult]]
+) -> tuple[snapshot.Snapshot, tuple[str, ...], int]:
+    seen = state.snapshot
+    pages = state.outputs
+    for _, result in results:
+        if result.folded is not None:
+            seen = snapshot.adopt(seen, result.folded)
+    writers: dict[str, str] = {}
+    conflicts: dict[str, None] = {}
+    for delivery, result in results:
+        if result.writes is not None:
+            if len(results) > 1:
+                for name, _ in result.writes.changes:
+                    if writers.setdefault(name, delivery.executor) != delivery.executor:
+                        conflicts[name] = None
+            seen = snapshot.put(seen, result.writes)
+        if result.outputs is not None:
+            seen = snapshot.put(seen, snapshot.Layer(((output_key(pages), result.outputs),)))
+            pages += 1
+    return seen, tuple(conflicts), pages
+
+
+def _route(
+    graph: shape.Shape, state: RunState, results: list[tuple[Delivery, StepResult]]
+) -> tuple[tuple[Delivery, ...], tuple[Buffered, ...]]:
+    senders: dict[str, list[StepResult]] = {}
+    for delivery, result in results:
+        if result.messages:
+            senders.setdefault(delivery.executor, []).append(result)
+    buffers = list(state.buffers)
+    due: list[Delivery] = []
+    ordinals: dict[str, int] = {}
+
+    def deliver(
+        target: str, sources: tuple[str, ...], messages: tuple[refs.Ref, ...], joined: bool, traces: Traces
+    ) -> None:
+        ordinal = ordinals.get(target, 0)
+        ordinals[target] = ordinal + 1
+        due.append(Delivery(target, ordinal, sources, messages, joined, traces))
+
+    for source, sent_by in senders.items():
+        for group in graph.by_source.get(source, ()):
+            waits = graph.groups[group].kind == "fan-in"
+            for result in sent_by:
+                for route in result.routes:
+                    if route.group != group:
+                        continue
+                    sent = result.messages[route.message]
+                    if not waits:
+                        for target in route.targets:
+                            deliver(target, (source,), (sent.ref,), False, sent.traces)
+                        continue
+                    buffers.append(Buffered(group, source, sent))
+                    if joined := _join(graph.groups[group], [item for item in buffers if item.group == group]):
+                        buffers = [item for item in buffers if item.group != group]
+                        traces = tuple(trace for item in joined for trace in item.traces)
+                        target = graph.groups[group].targets[0]
+                        deliver(target, graph.groups[group].sources, tuple(item.ref for item in joined), True, traces)
+    return tuple(due), tuple(buffers)
+
+
+def _join(group: shape.Group, waiting: list[Buffered]) -> list[Sent]:
+    """Give a fan-in's contributions in the order of its edges once every source has one; else nothing."""
+    by_source: dict[str, list[Sent]] = {}
+    for item in waiting:
+        by_source.setdefault(item.source, []).append(item.sent)
+    if len(by_source) < len(group.sources):
+        return []
+    return [sent for source in group.sources for sent in by_source[source]]

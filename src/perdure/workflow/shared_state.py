@@ -1,0 +1,146 @@
+"""The shared state as executors see it: the framework's ``State``, read lazily from a snapshot."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from perdure.payloads import refs
+from perdure.workflow import graph, run_state, snapshot
+
+_ABSENT: Final = object()
+_DELETED: Final = object()
+
+
+class Values(Protocol):
+    """How values are encoded, decoded and read."""
+
+    def encode(self, value: Any, blobs: list[refs.Blob], *, where: str, inline_limit: int = ...) -> refs.Ref:
+        """Encode a value; what is to be stored is appended to ``blobs``."""
+        ...
+
+    def decode(self, ref: refs.Ref) -> Any:
+        """Give back a value; the caller may change it."""
+        ...
+
+    def read(self, digest: bytes, owner: str) -> bytes:
+        """Give an encoded payload."""
+        ...
+
+
+INLINE_LIMIT_BYTES: Final = 64
+"""A value of the shared state that takes no more room than a reference to it stands in its place."""
+
+
+class SharedState(graph.State):
+    """A run's shared state during one activity.
+
+    What is read is fetched on first use; what is not read is never loaded. Writes are kept here until the
+    activity ends, and a value set to what it was is no write.
+    """
+
+    def __init__(self, seen: snapshot.Snapshot, values: Values) -> None:
+        super().__init__()
+        self._seen = seen
+        self._values = values
+        self._found: dict[str, refs.Ref | None] = {}
+        self._written: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give a copy of a value, or the default."""
+        written = self._written.get(key, _ABSENT)
+        if written is not _ABSENT:
+            return default if written is _DELETED else copy.deepcopy(written)
+        ref = self._find(key)
+        return default if ref is None else self._values.decode(ref)
+
+    def set(self, key: str, value: Any) -> None:
+        """Set a value; a later change of the object does not change the state."""
+        self._written[key] = copy.deepcopy(value)
+
+    def has(self, key: str) -> bool:
+        """Say whether there is such a key."""
+        written = self._written.get(key, _ABSENT)
+        if written is not _ABSENT:
+            return written is not _DELETED
+        return self._find(key) is not None
+
+    def delete(self, key: str) -> None:
+        """Delete a key.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        if not self.has(key):
+            raise KeyError(f"Key '{key}' not found in state.")
+        self._written[key] = _DELETED
+
+    def clear(self) -> None:
+        """Delete every key."""
+        for key in self._keys():
+            self._written[key] = _DELETED
+
+    def commit(self) -> None:
+        """Do nothing: the superstep's barrier commits."""
+
+    def discard(self) -> None:
+        """Drop what was written in this activity."""
+        self._written.clear()
+
+    def export_state(self) -> dict[str, Any]:
+        """Give a copy of everything committed."""
+        return {key: self._values.decode(ref) for key, ref in self._committed_refs().items()}
+
+    def import_state(self, state: dict[str, Any]) -> None:
+        """Set every key of a mapping."""
+        for key, value in state.items():
+            self.set(key, value)
+
+    def _validate(self, key: str, validator: Callable[[Any], None]) -> None:
+        if self.has(key):
+            validator(self.get(key))
+
+    def reserved(self, key: str) -> refs.Ref | None:
+        """Give what perdure itself keeps in the snapshot under a reserved key."""
+        return self._find(key)
+
+    def changes(self, blobs: list[refs.Blob]) -> dict[str, refs.Ref | None]:
+        """Encode what was written, without what is as it was.
+
+        Raises:
+            CodecError: If a value cannot be encoded; it names the key.
+        """
+        changed: dict[str, refs.Ref | None] = {}
+        for key, value in self._written.items():
+            before = self._find(key)
+            if value is _DELETED:
+                if before is not None:
+                    changed[key] = None
+                continue
+            own: list[refs.Blob] = []
+            ref = self._values.encode(
+                value, own, where=f"the shared state key {key!r}", inline_limit=INLINE_LIMIT_BYTES
+            )
+            if not same(ref, before):
+                changed[key] = ref
+                blobs.extend(own)
+        return changed
+
+    def _find(self, key: str) -> refs.Ref | None:
+        found = self._found.get(key, _ABSENT)
+        if found is _ABSENT:
+            found = self._found[key] = snapshot.lookup(self._seen, key, self._values.read)
+        return found  # type: ignore[return-value]  # the sentinel is gone here
+
+    def _keys(self) -> list[str]:
+        return [*self._committed_refs(), *(key for key, value in self._written.items() if value is not _DELETED)]
+
+    def _committed_refs(self) -> dict[str, refs.Ref]:
+        everything = snapshot.entries(self._seen, self._values.read)
+        return {key: ref for key, ref in everything.items() if not key.startswith(run_state.RESERVED)}
+
+
+def same(one: refs.Ref, other: refs.Ref | None) -> bool:
+    """Say whether two references name the same encoded value."""
+    return other is not None and one.inline == other.inline and one.digest == other.digest

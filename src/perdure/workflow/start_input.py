@@ -1,0 +1,173 @@
+"""What a client sends, as the type that the start executor takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pydantic
+
+from perdure import errors
+from perdure.workflow import graph
+
+Problems = list[tuple[str, str]]
+
+
+class StartInput:
+    """Decodes request bodies to a workflow's declared input types.
+
+    Args:
+        accepted: The input types of the start executor, in the order of its handlers.
+        fits: Whether the start executor takes a value.
+    """
+
+    def __init__(self, accepted: Sequence[Any], fits: Callable[[Any], bool]) -> None:
+        self._accepted = tuple(accepted)
+        self._fits = fits
+        self._adapters = {index: _adapter(kind) for index, kind in enumerate(self._accepted)}
+        self._only_text = bool(self._accepted) and all(kind is str for kind in self._accepted)
+
+    def decode(self, body: bytes, content_type: str) -> Any:
+        """Give the value that a body stands for.
+
+        Args:
+            body: The request body.
+            content_type: Its media type; text/plain makes the body the text itself.
+
+        Raises:
+            EmptyInput: If it is empty or ``null``.
+            InvalidInput: If it fits none of the types.
+        """
+        if not body.strip():
+            raise errors.EmptyInput("The request has no body.", "Send the workflow's input, as JSON or as plain text.")
+        media = content_type.partition(";")[0].strip().lower()
+        if media.startswith("text/"):
+            return self._check(_text(body))
+        try:
+            value = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self._only_text or not media.endswith("json"):
+                return self._check(_text(body))
+            raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
+        if value is None:
+            raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
+        if self._only_text and not isinstance(value, str):
+            return self._check(_text(body))
+        return self.convert(value)
+
+    def convert(self, value: Any) -> Any:
+        """Turn plain JSON into the first declared type that it fits.
+
+        Raises:
+            InvalidInput: If it fits none.
+        """
+        problems: Problems = []
+        for index, kind in enumerate(self._accepted):
+            try:
+                converted = self._as(kind, self._adapters[index], value)
+            except pydantic.ValidationError as error:
+                problems = _longer(problems, _problems(error))
+            except _Unfit as unfit:
+                problems = _longer(problems, [("", str(unfit))])
+            else:
+                return self._check(converted)
+        if len(self._accepted) == 1:
+            raise errors.InvalidInput(problems)
+        takes = ", ".join(_name(kind) for kind in self._accepted)
+        raise errors.InvalidInput([*problems, ("", f"it fits none of the types that the workflow takes: {takes}")])
+
+    def schema(self) -> dict[str, Any]:
+        """Give a JSON schema of the input."""
+        schemas: list[dict[str, Any]] = []
+        for adapter in self._adapters.values():
+            try:
+                schemas.append(adapter.json_schema() if adapter is not None else {"type": "object"})
+            except pydantic.errors.PydanticInvalidForJsonSchema:
+                schemas.append({"type": "object"})
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+    def _as(self, kind: Any, adapter: pydantic.TypeAdapter[Any] | None, value: Any) -> Any:
+        if adapter is not None:
+            # Strict JSON mode: dates are read from strings, but "123" is no number and 1 is no bool.
+            return adapter.validate_json(msgspec.json.encode(value), strict=True)
+        converted = _framework_value(value, kind)
+        if not graph.is_instance_of(converted, kind):
+            raise _Unfit(f"it is no {_name(kind)}")
+        return converted
+
+    def _check(self, value: Any) -> Any:
+        if not self._fits(value):
+            takes = ", ".join(_name(kind) for kind in self._accepted)
+            raise errors.InvalidInput([("", f"a {type(value).__name__} is none of what the workflow takes: {takes}")])
+        return value
+
+
+class _Unfit(Exception):
+    """A value does not fit a type of the framework's."""
+
+
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any] | None:
+    """How pydantic reads a type; None for the framework's own types, which it cannot read."""
+    try:
+        return pydantic.TypeAdapter(kind)
+    except (pydantic.errors.PydanticSchemaGenerationError, pydantic.errors.PydanticUserError):
+        return None
+
+
+def _framework_value(value: Any, kind: Any) -> Any:
+    """Read a framework type, such as Message, or a dataclass or list of them, from plain JSON."""
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        for member in arguments:
+            try:
+                converted = _framework_value(value, member)
+            except _Unfit:
+                continue
+            if graph.is_instance_of(converted, member):
+                return converted
+        raise _Unfit(f"it is no {_name(kind)}")
+    if origin is list and isinstance(value, list) and arguments:
+        return [_framework_value(item, arguments[0]) for item in value]
+    if isinstance(kind, type) and isinstance(value, dict):
+        try:
+            if hasattr(kind, "from_dict"):
+                return kind.from_dict(value)
+            if dataclasses.is_dataclass(kind):
+                hints = typing.get_type_hints(kind)
+                return kind(**{name: _framework_value(item, hints.get(name, Any)) for name, item in value.items()})
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise _Unfit(f"it is no {_name(kind)}: {error}") from None
+    return value
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise errors.InvalidInput([("", f"it is not UTF-8 text: {error}")]) from None
+
+
+def _problems(error: pydantic.ValidationError) -> Problems:
+    return [
+        ("".join(f"/{_escape(part)}" for part in problem["loc"]), problem["msg"])
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _escape(part: int | str) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _longer(one: Problems, other: Problems) -> Problems:
+    """Prefer the problems that lie deeper: the type that was nearly met."""
+    depth = max((pointer.count("/") for pointer, _ in other), default=0)
+    return other if not one or depth > max(pointer.count("/") for pointer, _ in one) else one
+
+
+def _name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)

@@ -1,0 +1,121 @@
+"""The values of one run: encoded by the app's codec, read from the store, with what was seen lately at hand."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final, Generic, TypeVar
+
+from perdure.payloads import codec, refs, store
+
+CACHE_BYTES: Final = 64 * 1024 * 1024
+
+_IMMUTABLE: Final = (str, bytes)
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """The values used last, by digest, up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self._limit = limit_bytes
+        self._items: OrderedDict[bytes, tuple[T, int]] = OrderedDict()
+        self._size = 0
+
+    def get(self, digest: bytes) -> T | None:
+        """Give a value if it is at hand."""
+        found = self._items.get(digest)
+        if found is None:
+            return None
+        self._items.move_to_end(digest)
+        return found[0]
+
+    def put(self, digest: bytes, value: T, size: int) -> None:
+        """Keep a value of so many bytes, at the cost of those used longest ago."""
+        if size > self._limit or digest in self._items:
+            return
+        self._items[digest] = (value, size)
+        self._size += size
+        while self._size > self._limit:
+            _, (_, gone) = self._items.popitem(last=False)
+            self._size -= gone
+
+
+class Shelf:
+    """What all runs of an app share: the codec, the store, and what was read or written lately.
+
+    Args:
+        coder: The app's codec.
+        payloads: Where payloads are kept.
+    """
+
+    def __init__(self, coder: codec.Codec, payloads: store.PayloadStore) -> None:
+        self.codec = coder
+        self.store = payloads
+        self.bodies: Recent[bytes] = Recent()
+        self.texts: Recent[str | bytes] = Recent()
+
+
+class RunValues:
+    """How one run's values are encoded, decoded and read.
+
+    Args:
+        shelf: What the runs of the app share.
+        owner: The run that owns the payloads.
+    """
+
+    __slots__ = ("_owner", "_shelf")
+
+    def __init__(self, shelf: Shelf, owner: str) -> None:
+        self._shelf = shelf
+        self._owner = owner
+
+    def encode(
+        self, value: Any, blobs: list[refs.Blob], *, where: str, inline_limit: int = refs.INLINE_LIMIT_BYTES
+    ) -> refs.Ref:
+        """Encode a value; what is to be stored is appended to ``blobs``.
+
+        Raises:
+            CodecError: If it cannot be encoded; it says where and what to do.
+        """
+        ref = self._shelf.codec.encode(value, blobs, where=where, inline_limit=inline_limit)
+        if ref.inline is None and isinstance(value, _IMMUTABLE):
+            self._shelf.texts.put(ref.digest, value, ref.size)
+        return ref
+
+    def decode(self, ref: refs.Ref) -> Any:
+        """Give back a value; the caller may change it.
+
+        Raises:
+            PayloadMissing: If a payload is not in the store.
+            CodecError: If its class is not known any more.
+        """
+        if ref.inline is None:
+            text = self._shelf.texts.get(ref.digest)
+            if text is not None:
+                return text
+        value = self._shelf.codec.decode(ref, self.read)
+        if ref.inline is None and type(value) in _IMMUTABLE:
+            self._shelf.texts.put(ref.digest, value, ref.size)
+        return value
+
+    def plain(self, ref: refs.Ref) -> Any:
+        """Give a value as plain JSON for clients."""
+        return self._shelf.codec.plain(ref, self.read)
+
+    def read(self, digest: bytes, owner: str = "") -> bytes:
+        """Give an encoded payload.
+
+        Raises:
+            PayloadMissing: If it is not in the store.
+        """
+        body = self._shelf.bodies.get(digest)
+        if body is None:
+            body = self._shelf.store.read(owner or self._owner, digest)
+            self._shelf.bodies.put(digest, body, len(body))
+        return body
+
+    def remember(self, blobs: list[refs.Blob]) -> None:
+        """Keep what was just encoded at hand for the next step."""
+        for item in blobs:
+            self._shelf.bodies.put(item.digest, item.body, len(item.body))
