@@ -92,10 +92,8 @@ class HostedWorkflow:
 
     def describe(self) -> dict[str, Any]:
         """Give the graph as plain JSON, with a JSON schema of the input and a Mermaid drawing."""
-        nodes = [
-            {"id": executor, "type": kind}
-            for executor, kind in zip(self.shape.executors, self.shape.types, strict=True)
-        ]
+        kinds = zip(self.shape.executors, self.shape.types, strict=True)
+        nodes = [{"id": executor, "type": kind} for executor, kind in kinds]
         return {
             "name": self.name,
             "description": self.workflow.description,
@@ -189,26 +187,26 @@ class Bound:
 
     def outputs(self, run: str, output: bytes) -> list[Any]:
         """Give a completed run's outputs as they were yielded."""
-        values_of = self.values(run)
-        return [values_of.decode(ref) for ref in self._output_refs(values_of, output)]
+        seen = self.values_of(run)
+        return [seen.decode(ref) for ref in self._output_refs(seen, output)]
 
     def plain_outputs(self, run: str, output: bytes) -> list[Any]:
         """Give a completed run's outputs as plain JSON."""
-        values_of = self.values(run)
-        return [values_of.plain(ref) for ref in self._output_refs(values_of, output)]
+        seen = self.values_of(run)
+        return [seen.plain(ref) for ref in self._output_refs(seen, output)]
 
     def state(self, run: str, output: bytes) -> dict[str, Any]:
         """Give a completed run's final shared state."""
-        values_of = self.values(run)
-        found = snapshot.entries(orchestrator.decode_output(output).state, values_of.read)
-        return {key: values_of.decode(ref) for key, ref in found.items() if not key.startswith(run_state.RESERVED)}
+        seen = self.values_of(run)
+        found = snapshot.entries(orchestrator.decode_output(output).state, seen.read)
+        return {key: seen.decode(ref) for key, ref in found.items() if not key.startswith(run_state.RESERVED)}
 
     def event(self, run: str, data: bytes) -> tuple[str, dict[str, Any]]:
         """Read an event of a run: its type and its data as plain JSON."""
         recorded = events.decode(data)
-        return recorded.type, events.data(recorded, self.values(run).plain)
+        return recorded.type, events.data(recorded, self.values_of(run).plain)
 
-    def values(self, run: str) -> values.RunValues:
+    def values_of(self, run: str) -> values.RunValues:
         """Give the values of a run."""
         return values.RunValues(self._shelf, run)
 
@@ -217,12 +215,12 @@ class Bound:
         return self.activities.stranded.get(run)
 
     @staticmethod
-    def _output_refs(values_of: values.RunValues, output: bytes) -> Iterator[refs.Ref]:
+    def _output_refs(seen: values.RunValues, output: bytes) -> Iterator[refs.Ref]:
         ended = orchestrator.decode_output(output)
         for number in range(ended.pages):
-            page = snapshot.lookup(ended.state, run_state.output_key(number), values_of.read)
+            page = snapshot.lookup(ended.state, run_state.output_key(number), seen.read)
             if page is not None:
-                yield from activity.page(page, values_of.read)
+                yield from activity.page(page, seen.read)
 
 
 class _Builds:

@@ -15,14 +15,13 @@ import pickle
 import threading
 import types
 import uuid
-from collections.abc import Callable
 from typing import Any, Final
 
 from agent_framework import AgentSession, Executor, FunctionTool, SupportsChatGetResponse
 
 SESSION_NAMESPACE: Final = uuid.UUID("8a3c1d52-7a36-5a0f-9f57-6f6b2a0a4d11")
 
-_SHARED_TYPES: Final[tuple[type, ...]] = (
+_SHARED_TYPES: Final[tuple[Any, ...]] = (
     type,
     types.FunctionType,
     types.BuiltinFunctionType,
@@ -59,7 +58,8 @@ class Template:
 
     def copy(self, run: str) -> Executor:
         """Make the copy of a run; its agent sessions have ids derived from run and executor."""
-        return _Unpickler(io.BytesIO(self._pickled), self._shared, f"{run}/{self.executor.id}").load()
+        copied: Executor = _Unpickler(io.BytesIO(self._pickled), self._shared, f"{run}/{self.executor.id}").load()
+        return copied
 
 
 class _Pickler(pickle.Pickler):
@@ -154,6 +154,3 @@ def _session(scope: str, session_id: str, service_session_id: Any, state: dict[s
 def _restore(obj: Any, state: dict[str, Any]) -> None:
     for name, value in state.items():
         object.__setattr__(obj, name, value)
-
-
-Copier = Callable[[str], Executor]
