@@ -14,9 +14,10 @@ MODULES = sorted(SOURCES.rglob("*.py"))
 ALLOWED: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "platform": frozenset({"errors"}),
+    "tracebacks": frozenset({"errors", "workflow.protocol"}),
     "payloads": frozenset({"errors"}),
-    "workflow": frozenset({"errors", "payloads", "journal"}),
-    "engine": frozenset({"errors", "platform", "payloads", "workflow.protocol"}),
+    "workflow": frozenset({"errors", "tracebacks", "payloads", "journal"}),
+    "engine": frozenset({"errors", "platform", "tracebacks", "payloads", "workflow.protocol"}),
     "routes": frozenset({"errors", "payloads", "workflow", "agents"}),
     "journal": frozenset({"errors", "payloads"}),
 }
