@@ -242,8 +242,10 @@ class Core:
         full = self._batch
         if full.turns or full.futures or not full.lean:
             self._batch = batch.Batch()
+            alone = not self._inflight and not self._tasks and not full.payloads
             self._inflight.append(full)
-            self._writer.put(full)
+            if not (alone and self._writer.commit_here([full])):
+                self._writer.put(full)
 
     def _done(self, batches: Sequence[batch.Batch], error: BaseException | None) -> None:
         if self._closed or batches[0].settled:

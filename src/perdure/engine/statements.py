@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import re
 
-_FOLDER = importlib.resources.files(__package__) / "sql"
+_FOLDER = importlib.resources.files("perdure.engine") / "sql"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ROW = re.compile(r"/\*row\*/(.*?)/\*end\*/", re.DOTALL)
 

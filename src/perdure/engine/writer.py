@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -21,6 +22,9 @@ IDLE_SECONDS = 1.0
 
 CHUNK_ROWS_LIMIT = 64
 
+HERE_SECONDS_LIMIT = 0.005
+"""While commits take no longer, an idle loop may run one itself."""
+
 log = logging.getLogger("perdure.engine")
 
 Item = TypeVar("Item")
@@ -32,6 +36,10 @@ class _Resume:
 
 class _Stop:
     """The last entry of the queue."""
+
+
+class _Nudge:
+    """There is a log to look after."""
 
 
 class Writer(Generic[Item]):
@@ -58,18 +66,41 @@ class Writer(Generic[Item]):
         self._single = single
         self._done = done
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[Item | _Resume | _Stop] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | _Resume | _Stop | _Nudge] = queue.SimpleQueue()
         self._halted = False
         self._dropped = False
         self._connection: apsw.Connection | None = None
         self._cursor: apsw.Cursor | None = None
         self._log_pages = 0
+        self._guard = threading.Lock()
+        self._last_commit = 0.0
+        self._commit_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> None:
         """Hand over an item; ``done`` tells what became of it."""
         self._queue.put(item)
+
+    def commit_here(self, items: Sequence[Item]) -> bool:
+        """Commit on the calling thread, the loop's, and call ``done``; False if that cannot be had now.
+
+        For a loop that has nothing else to do until the commit: waking two sleeping threads costs as much as
+        the commit itself. Nothing may be waiting in the queue.
+        """
+        if self._commit_seconds > HERE_SECONDS_LIMIT or not self._guard.acquire(blocking=False):
+            return False
+        unlogged = self._log_pages == 0
+        try:
+            if self._halted or self._dropped:
+                return False
+            error = self._try(items)
+        finally:
+            self._guard.release()
+        if unlogged or self._log_pages >= CHECKPOINT_PAGES:
+            self._queue.put(_Nudge())
+        self._done(items, error)
+        return True
 
     def resume(self) -> None:
         """After a failure: what is handed over from now on may be tried again. What was before fails untried."""
@@ -92,42 +123,50 @@ class Writer(Generic[Item]):
             try:
                 entry = self._queue.get(timeout=IDLE_SECONDS if self._log_pages else None)
             except queue.Empty:
-                self._checkpoint("passive")
+                if time.monotonic() - self._last_commit >= IDLE_SECONDS:
+                    self._checkpoint("passive")
                 continue
             while True:
                 if isinstance(entry, _Stop):
                     stopping = True
                 elif isinstance(entry, _Resume):
-                    if items:
-                        self._write(items)
-                        items = []
+                    self._write(items)
+                    items = []
                     self._halted = False
-                else:
+                elif not isinstance(entry, _Nudge):
                     items.append(entry)
                 try:
                     entry = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            if items:
-                self._write(items)
+            self._write(items)
             if self._log_pages >= CHECKPOINT_PAGES:
                 self._checkpoint("passive")
         self._close()
 
     def _write(self, items: list[Item]) -> None:
-        if self._dropped:
+        if self._dropped or not items:
             return
-        if self._halted:
-            self._tell(items, RuntimeError("an earlier commit failed"))
-            return
+        error: BaseException | None = RuntimeError("an earlier commit failed")
+        if not self._halted:
+            with self._guard:
+                error = self._try(items)
+        try:
+            self._loop.call_soon_threadsafe(self._done, items, error)
+        except RuntimeError:
+            log.debug("the loop is closed; a commit was not announced")
+
+    def _try(self, items: Sequence[Item]) -> BaseException | None:
+        began = time.monotonic()
         try:
             self._commit(items)
         except Exception as error:
             self._halted = True
             self._disconnect()
-            self._tell(items, error)
-        else:
-            self._tell(items, None)
+            return error
+        self._last_commit = time.monotonic()
+        self._commit_seconds = self._last_commit - began
+        return None
 
     def _commit(self, items: Sequence[Item]) -> None:
         """Make items durable, all or none."""
@@ -149,18 +188,13 @@ class Writer(Generic[Item]):
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _tell(self, items: Sequence[Item], error: BaseException | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._done, items, error)
-        except RuntimeError:
-            log.debug("the loop is closed; a commit was not announced")
-
     def _checkpoint(self, mode: str) -> None:
         self._log_pages = 0
         if self._connection is None:
             return
         try:
-            self._connection.pragma(f"wal_checkpoint({mode})")
+            with self._guard:
+                self._connection.pragma(f"wal_checkpoint({mode})")
         except apsw.Error as error:
             # The log stays and is tried again after the next commit.
             log.warning("The hub's log could not be moved into its file: %s", error)
