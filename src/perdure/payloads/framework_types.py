@@ -14,7 +14,8 @@ from perdure.payloads import decoding, encoding, registry
 _DROPPED = frozenset({"raw_representation"})
 """What a model's service sent, in its own classes: for looking at while it is live."""
 
-_ABSENT: dict[str, Any] = {"informational_only": False, "_value_parsed": False}
+_EMPTY: dict[str, Any] = {}
+_ABSENT: dict[str, Any] = {"informational_only": False, "_value_parsed": False, "additional_properties": _EMPTY}
 """What an attribute that was left out is, if not None."""
 
 _LIVE = frozenset(
