@@ -9,9 +9,10 @@ import httpx
 import msgspec
 import pytest
 
+from perdure import errors
 from perdure.hosts.local import bridge, cors, server
 from perdure.payloads import refs
-from perdure.routes import hosted, messages
+from perdure.routes import messages
 from perdure.routes import site as sites
 from perdure.testing import memory_runs
 
@@ -25,7 +26,7 @@ class TextWorkflow:
 
     def accept(self, body: bytes, content_type: str) -> tuple[refs.Ref, list[refs.Blob]]:
         if body.strip() in (b"", b"null"):
-            raise hosted.EmptyInput("The body is empty.", "Send the input.")
+            raise errors.EmptyInput("The body is empty.", "Send the input.")
         if self._structured:
             _check_order(body)
         elif messages.media_type(content_type) == "application/json" and body.startswith(b'"'):
@@ -62,9 +63,9 @@ def _check_order(body: bytes) -> None:
     try:
         msgspec.json.decode(body, type=Order)
     except msgspec.ValidationError as error:
-        raise hosted.InvalidInput([("/number", str(error))]) from error
+        raise errors.InvalidInput([("/number", str(error))]) from error
     except msgspec.DecodeError as error:
-        raise hosted.InvalidInput([("", str(error))]) from error
+        raise errors.InvalidInput([("", str(error))]) from error
 
 
 @dataclasses.dataclass

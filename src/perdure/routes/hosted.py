@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from perdure import errors
 from perdure.payloads import refs
-
-
-EmptyInput = errors.EmptyInput
-InvalidInput = errors.InvalidInput
 
 
 class Hosted(Protocol):

@@ -101,7 +101,7 @@ def whole_number(name: str, value: str, low: int, high: int) -> int:
         Problem: 400 if it is none, or out of bounds.
     """
     text = value.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):  # noqa: PLR2004
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):
         raise problems.bad_value(name, value, f"a whole number from {low} to {high}")
     return int(text)
 

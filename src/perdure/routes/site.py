@@ -56,16 +56,13 @@ class Site:
         raise problems.unknown_workflow(name, self.workflows)
 
     def link(self, request: messages.Request, *segments: str) -> str:
-        """Make an absolute link to a route below the prefix.
-
-        Segments are percent-encoded, but for one in braces, which stands for what the client puts there.
-        """
-        path = "/".join(part if part.startswith("{") else quote(part, safe="") for part in segments)
+        """Make an absolute link to a route below the prefix; the segments are percent-encoded."""
+        path = "/".join(quote(part, safe="") for part in segments)
         root = self.origin(request)
         return f"{root}/{self.prefix}/{path}" if self.prefix else f"{root}/{path}"
 
     def origin(self, request: messages.Request) -> str:
-        """Give scheme and authority that links start with: configured, forwarded by a trusted proxy, or the request's."""
+        """Give what links start with: the configured base, what a trusted proxy forwards, or the request's own origin."""
         if self.base_url:
             return self.base_url
         if self.trusted_proxies and ("x-forwarded-host" in request.headers or "x-forwarded-proto" in request.headers):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from urllib.parse import quote
 
 from perdure.routes import events, health, manage, messages, openapi, problems, workflows
 from perdure.routes import site as sites
+from perdure.workflow import naming
 
 Handler = Callable[[sites.Site, messages.Request], Awaitable[messages.Reply]]
 
-NAME_LIMIT = 100
 
-_LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+class Parameter(str):
+    """A segment of a template that stands for any value: a parameter's name."""
+
+    __slots__ = ()
+
+
+RUN_ID = Parameter("id")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Route:
     Attributes:
         name: The name of the function that serves it.
         method: In capitals; GET also serves HEAD.
-        template: The path below the prefix, its parameters in braces, a workflow's name as it is.
+        template: The segments of the path below the prefix, not encoded.
         handler: What answers.
         fixed: Parameters that the template does not have but the handler reads.
         anonymous: Whether it is served without a key.
@@ -37,21 +42,28 @@ class Route:
     fixed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     anonymous: bool = False
 
+    @property
+    def path(self) -> str:
+        """The template as part of an address: what is no parameter is percent-encoded."""
+        return "/".join(
+            f"{{{part}}}" if isinstance(part, Parameter) else quote(part, safe="") for part in self.template
+        )
 
-def routes(site: sites.Site) -> list[Route]:
-    """Give the routes of a site."""
+
+def of(names: Collection[str]) -> list[Route]:
+    """Give the routes of a site that hosts the workflows of these names."""
     found: list[Route] = []
-    for name in site.workflows:
+    for name in names:
         found += _of_workflow(name)
-    if len(site.workflows) == 1:
-        (name,) = site.workflows
+    if len(names) == 1:
+        (name,) = names
         found.append(Route("workflow-run", "POST", ("workflow", "run"), workflows.start, {"name": name}))
     return [
         *found,
         Route("workflows", "GET", ("workflows",), workflows.listing),
         Route("runs", "GET", ("runs",), manage.listing),
-        Route("runs-cancel", "POST", ("runs", "{id}", "cancel"), manage.cancel),
-        Route("runs-delete", "DELETE", ("runs", "{id}"), manage.purge),
+        Route("runs-cancel", "POST", ("runs", RUN_ID, "cancel"), manage.cancel),
+        Route("runs-delete", "DELETE", ("runs", RUN_ID), manage.purge),
         Route("health_check", "GET", ("health",), health.health, anonymous=True),
         Route("openapi", "GET", ("openapi.json",), openapi.document),
         Route("docs", "GET", ("docs",), openapi.page, anonymous=True),
@@ -59,22 +71,14 @@ def routes(site: sites.Site) -> list[Route]:
 
 
 def _of_workflow(name: str) -> list[Route]:
-    durable = function_name(name)
+    durable = naming.orchestration(name)
     fixed = {"name": name}
     return [
-        Route(f"dafx-{durable}-start", "POST", ("workflow", name, "run"), workflows.start, fixed),
-        Route(f"dafx-{durable}-status", "GET", ("workflow", name, "status", "{id}"), workflows.status, fixed),
-        Route(f"dafx-{durable}-events", "GET", ("workflow", name, "events", "{id}"), events.log, fixed),
-        Route(f"dafx-{durable}-graph", "GET", ("workflow", name), workflows.describe, fixed),
+        Route(f"{durable}-start", "POST", ("workflow", name, "run"), workflows.start, fixed),
+        Route(f"{durable}-status", "GET", ("workflow", name, "status", RUN_ID), workflows.status, fixed),
+        Route(f"{durable}-events", "GET", ("workflow", name, "events", RUN_ID), events.log, fixed),
+        Route(f"{durable}-graph", "GET", ("workflow", name), workflows.describe, fixed),
     ]
-
-
-def function_name(name: str) -> str:
-    """Give a name as a function may bear it: itself, or made legal with 8 hex digits of its digest."""
-    if _LEGAL_NAME.fullmatch(name) and len(name) <= NAME_LIMIT:
-        return name
-    legal = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_LIMIT]
-    return f"{legal}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 class Table:
@@ -82,11 +86,11 @@ class Table:
 
     def __init__(self, site: sites.Site, found: Sequence[Route] | None = None) -> None:
         self.site = site
-        self.routes = routes(site) if found is None else list(found)
+        self.routes = of(site.workflows) if found is None else list(found)
         self._patterns: dict[int, list[tuple[int, ...]]] = {}
         self._by_path: dict[tuple[str | None, ...], dict[str, Route]] = {}
         for route in self.routes:
-            key = tuple(None if part.startswith("{") else part.casefold() for part in route.template)
+            key = tuple(None if isinstance(part, Parameter) else part.casefold() for part in route.template)
             self._by_path.setdefault(key, {})[route.method] = route
             holes = tuple(place for place, part in enumerate(key) if part is None)
             patterns = self._patterns.setdefault(len(key), [])
@@ -115,8 +119,8 @@ class Table:
             raise self._missing(method, segments, at_path)
         params = dict(route.fixed)
         for part, given in zip(route.template, segments, strict=True):
-            if part.startswith("{"):
-                params[part[1:-1]] = given
+            if isinstance(part, Parameter):
+                params[part] = given
         return route, params
 
     def _missing(self, method: str, segments: Sequence[str], at_path: Mapping[str, Route]) -> problems.Problem:

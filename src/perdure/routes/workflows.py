@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+from perdure import errors
 from perdure.payloads import refs
 from perdure.routes import hosted, messages, parameters, problems, runs, views
 from perdure.routes import site as sites
@@ -39,13 +40,13 @@ async def _accept(workflow: hosted.Hosted, request: messages.Request) -> tuple[r
     content_type = request.headers.get("content-type", "")
     try:
         if not request.body:
-            raise hosted.EmptyInput("The body is empty.", "Send the workflow's input as JSON or as text.")
+            raise errors.EmptyInput("The body is empty.", "Send the workflow's input as JSON or as text.")
         if len(request.body) < ACCEPT_IN_THREAD_BYTES:
             return workflow.accept(request.body, content_type)
         return await asyncio.to_thread(workflow.accept, request.body, content_type)
-    except hosted.EmptyInput as error:
+    except errors.EmptyInput as error:
         raise problems.Problem(400, str(error), kind="empty-input") from error
-    except hosted.InvalidInput as error:
+    except errors.InvalidInput as error:
         raise problems.Problem(400, str(error), kind="invalid-input", pointers=error.errors) from error
 
 
@@ -56,7 +57,7 @@ def _started(
     body = {
         "instanceId": run_id,
         "statusQueryGetUri": status,
-        "respondUri": site.link(request, "workflow", name, "respond", run_id, "{requestId}"),
+        "respondUri": site.link(request, "workflow", name, "respond", run_id) + "/{requestId}",
         "message": "Workflow started",
     }
     return messages.json(body, 202, {"location": status, **headers})

@@ -194,7 +194,7 @@ async def _send(reply: messages.Reply, shared: Mapping[str, str], send: Send, me
 def _head(reply: messages.Reply, shared: Mapping[str, str], length: int | None) -> Event:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in shared.items()]
-    if length is not None and reply.status != 204:  # noqa: PLR2004
+    if length is not None and reply.status != 204:
         headers.append((b"content-length", b"%d" % length))
     return {"type": "http.response.start", "status": reply.status, "headers": headers}
 

@@ -1,0 +1,109 @@
+"""``perdure start``: host an app until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import azure.functions
+
+from perdure import _version
+from perdure.hosts.local import loading, logs, settings
+from perdure.routes import table
+
+DRAIN_SECONDS = 30.0
+"""How long a stopping host lets the steps in flight finish; what is left goes on at the next start."""
+
+_SHOWN_ANYHOW = frozenset({"httpTrigger", "orchestrationTrigger", "activityTrigger", "entityTrigger"})
+
+
+def start(place: str, *, port: int | None, host: str | None, hub: str | None, log_json: bool) -> None:
+    """Load an app and serve it until SIGINT or SIGTERM.
+
+    Raises:
+        UsageError: If the app, its settings, the hub or the port cannot be used.
+    """
+    file = loading.locate(place)
+    told = settings.load(file.parent, os.environ, hub=absolute(hub), host=host, port=port)
+    told.apply(os.environ)
+    app = loading.load(file)
+    logs.pass_through(as_json=log_json)
+    asyncio.run(_serve(app, told, logs.RunLog(as_json=log_json)))
+
+
+def absolute(path: str | None) -> Path | None:
+    """Give a path that stays right whatever folder user code changes to."""
+    return None if path is None else Path(path).expanduser().absolute()
+
+
+async def _serve(app: azure.functions.FunctionApp, told: settings.Settings, log: logs.RunLog) -> None:
+    from perdure.hosts.local import host as local
+
+    stop = Stop()
+    async with local.LocalHost(app, hub=told.hub, settings=told, host=told.host, port=told.port, log=log) as hosting:
+        for line in banner(app, told, hosting.url or ""):
+            log.say(line)
+        await stop.asked()
+        log.note("Stopping: what runs is finished or parked. Once more to stop at once.")
+        await hosting.drain(DRAIN_SECONDS)
+
+
+class Stop:
+    """SIGINT and SIGTERM: the first asks to stop, the second ends the process.
+
+    Make it on the main thread, with the loop running.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._count = 0
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count > 1:
+            # A hub survives this at any moment, as it survives a power cut.
+            os._exit(1)
+        self._loop.call_soon_threadsafe(self._asked.set)
+
+    async def asked(self) -> None:
+        """Wait for the first signal."""
+        await self._asked.wait()
+
+
+def banner(app: azure.functions.FunctionApp, told: settings.Settings, url: str) -> Iterable[str]:
+    """Give the lines that say what is served and where."""
+    root = f"{url}/{told.route_prefix}".rstrip("/")
+    yield f"perdure {_version.__version__}, hub {told.hub}"
+    yield ""
+    yield "Functions:"
+    yield ""
+    workflows = getattr(app, "workflows", {})
+    served = table.of(workflows)
+    for route in served:
+        yield f"        {route.name}: [{route.method}] {root}/{route.path}"
+    for name, trigger in _others(app, {route.name for route in served}):
+        yield f"        {name}: {trigger}, not served on this host"
+    yield ""
+    yield f"Try it: {root}/docs   Stop: Ctrl-C"
+    yield ""
+
+
+def _others(app: azure.functions.FunctionApp, served: set[str]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for function in app.get_functions():
+        trigger: Any = function.get_trigger()
+        kind = trigger.type if trigger is not None else "no trigger"
+        name = function.get_function_name()
+        if name not in served and kind not in _SHOWN_ANYHOW:
+            found.append((name, kind))
+    return found

@@ -1,0 +1,168 @@
+"""What a local host prints: a line per run start, superstep and end, for people or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+import click
+import msgspec
+
+from perdure.routes import runs, views
+
+SHOWN_ID_CHARACTERS = 12
+SHOWN_EXECUTORS = 8
+
+_QUIET_LOGGERS = ("uvicorn", "asyncio")
+_ENDS = {"completed": "green", "failed": "red", "terminated": "yellow", "parked": "yellow"}
+
+
+@dataclasses.dataclass(slots=True)
+class _Progress:
+    started: float | None = None
+    superstep: float | None = None
+    executors: list[str] = dataclasses.field(default_factory=list)
+
+
+class RunLog:
+    """Writes a line for what matters of each run's events.
+
+    Args:
+        stream: Where to.
+        as_json: One JSON object a line, of every event, instead of lines for people.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
+        self._stream = stream or sys.stdout
+        self._json = as_json
+        self._colour = not as_json and self._stream.isatty()
+        self._progress: dict[str, _Progress] = {}
+
+    def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
+        """Tell of an event of a run."""
+        if self._json:
+            shown = {"time": views.iso(event.time), "run": run_id, "workflow": workflow, "event": event.type}
+            self._write(msgspec.json.encode({**shown, **event.data}).decode())
+            return
+        said = self._said(run_id, event)
+        if said is not None:
+            text, colour = said
+            self._line(event.time, f"{workflow} {_short(run_id)}", text, colour)
+
+    def _said(self, run_id: str, event: runs.Event) -> tuple[str, str | None] | None:
+        kind, data = event.type, event.data
+        if kind == "started":
+            self._progress[run_id] = _Progress(started=event.time)
+            return "started", None
+        if kind in _ENDS:
+            progress = self._progress.pop(run_id, _Progress())
+            return f"{kind}{_took(progress.started, event.time)}{_reason(data)}", _ENDS[kind]
+        if kind in ("warning", "executor_failed", "error"):
+            who = f"{data['executorId']}: " if data.get("executorId") else ""
+            return f"{kind.replace('_', ' ')}: {who}{_reason(data, '')}", "yellow"
+        progress = self._progress.setdefault(run_id, _Progress())
+        if kind == "superstep_started":
+            progress.superstep, progress.executors = event.time, []
+        elif kind == "executor_invoked":
+            progress.executors.append(str(data.get("executorId", "?")))
+        elif kind == "superstep_completed":
+            number = data.get("superstep", "?")
+            return f"superstep {number}{_listed(progress.executors)}{_took(progress.superstep, event.time)}", None
+        return None
+
+    def say(self, text: str) -> None:
+        """Print a line as it is; nothing where lines are JSON."""
+        if not self._json:
+            self._write(text)
+
+    def note(self, text: str, colour: str | None = None) -> None:
+        """Tell something of the host itself."""
+        if self._json:
+            self._write(msgspec.json.encode({"time": views.iso(time.time()), "message": text}).decode())
+        else:
+            self._line(time.time(), "perdure", text, colour)
+
+    def _line(self, moment: float, who: str, text: str, colour: str | None) -> None:
+        clock = datetime.datetime.fromtimestamp(moment).strftime("%H:%M:%S.%f")[:-3]
+        shown = _printable(text)
+        if self._colour:
+            shown = click.style(shown, fg=colour) if colour else shown
+            self._write(f"{click.style(f'[{clock}] {_printable(who)}', dim=True)} {shown}")
+        else:
+            self._write(f"[{clock}] {_printable(who)} {shown}")
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats log records as JSON, one a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give a record as a JSON object on one line."""
+        shown: dict[str, Any] = {
+            "time": views.iso(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            shown["exception"] = self.formatException(record.exc_info)
+        return json.dumps(shown, ensure_ascii=False)
+
+
+def pass_through(*, as_json: bool = False) -> None:
+    """Let what user code logs reach standard error, unless that code has set up logging itself.
+
+    Call it once the app is loaded.
+    """
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    handler = logging.StreamHandler()
+    if as_json:
+        handler.setFormatter(JsonFormatter())
+    else:
+        layout = "[%(asctime)s.%(msecs)03d] %(name)s %(levelname)s %(message)s"
+        handler.setFormatter(logging.Formatter(layout, "%H:%M:%S"))
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def _short(run_id: str) -> str:
+    return run_id if len(run_id) <= SHOWN_ID_CHARACTERS else f"{run_id[:SHOWN_ID_CHARACTERS]}…"
+
+
+def _listed(executors: list[str]) -> str:
+    if not executors:
+        return ""
+    more = f" and {len(executors) - SHOWN_EXECUTORS} more" if len(executors) > SHOWN_EXECUTORS else ""
+    return f": {', '.join(executors[:SHOWN_EXECUTORS])}{more}"
+
+
+def _took(start: float | None, end: float) -> str:
+    if start is None:
+        return ""
+    seconds = max(0.0, end - start)
+    return f" ({seconds * 1000:.0f} ms)" if seconds < 1 else f" ({seconds:.1f} s)"
+
+
+def _reason(data: dict[str, Any], lead: str = ": ") -> str:
+    error = data.get("error")
+    if isinstance(error, dict):
+        return f"{lead}{error.get('type', 'Error')}: {error.get('message', '')}"
+    told = error or data.get("reason") or data.get("message") or data.get("data")
+    return f"{lead}{told}" if told else ""
+
+
+def _printable(text: str) -> str:
+    # A user's value must not move the cursor or forge a line.
+    return "".join(sign if sign.isprintable() else " " for sign in text)
