@@ -81,6 +81,15 @@ class HostedWorkflow:
         """
         return self.encode(self._input.decode(body, content_type))
 
+    def take(self, value: Any) -> tuple[refs.Ref, list[refs.Blob]]:
+        """Encode a live value, which the start executor must take, as the input of a run.
+
+        Raises:
+            InvalidInput: If it is none of the types that it takes.
+            CodecError: If it cannot be encoded.
+        """
+        return self.encode(self._input.check(value))
+
     def encode(self, value: Any) -> tuple[refs.Ref, list[refs.Blob]]:
         """Encode a value as the input of a run.
 

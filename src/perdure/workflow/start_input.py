@@ -46,17 +46,17 @@ class StartInput:
             raise errors.EmptyInput("The request has no body.", "Send the workflow's input, as JSON or as plain text.")
         media = content_type.partition(";")[0].strip().lower()
         if media.startswith("text/"):
-            return self._check(_text(body))
+            return self.check(_text(body))
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if self._only_text or not media.endswith("json"):
-                return self._check(_text(body))
+                return self.check(_text(body))
             raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
         if value is None:
             raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
         if self._only_text and not isinstance(value, str):
-            return self._check(_text(body))
+            return self.check(_text(body))
         return self.convert(value)
 
     def convert(self, value: Any) -> Any:
@@ -74,7 +74,7 @@ class StartInput:
             except _Unfit as unfit:
                 problems = _longer(problems, [("", str(unfit))])
             else:
-                return self._check(converted)
+                return self.check(converted)
         if len(self._accepted) == 1:
             raise errors.InvalidInput(problems)
         takes = ", ".join(_name(kind) for kind in self._accepted)
@@ -99,7 +99,12 @@ class StartInput:
             raise _Unfit(f"it is no {_name(kind)}")
         return converted
 
-    def _check(self, value: Any) -> Any:
+    def check(self, value: Any) -> Any:
+        """Give back a value that the start executor takes.
+
+        Raises:
+            InvalidInput: If it takes no such value.
+        """
         if not self._fits(value):
             takes = ", ".join(_name(kind) for kind in self._accepted)
             raise errors.InvalidInput([("", f"a {type(value).__name__} is none of what the workflow takes: {takes}")])

@@ -39,13 +39,13 @@ class RunLog:
 
     def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
         self._stream = stream or sys.stdout
-        self._json = as_json
+        self.as_json = as_json
         self._colour = not as_json and self._stream.isatty()
         self._progress: dict[str, _Progress] = {}
 
     def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
         """Tell of an event of a run."""
-        if self._json:
+        if self.as_json:
             shown = {"time": views.iso(event.time), "run": run_id, "workflow": workflow, "event": event.type}
             self._write(msgspec.json.encode({**shown, **event.data}).decode())
             return
@@ -77,12 +77,12 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Print a line as it is; nothing where lines are JSON."""
-        if not self._json:
+        if not self.as_json:
             self._write(text)
 
     def note(self, text: str, colour: str | None = None) -> None:
         """Tell something of the host itself."""
-        if self._json:
+        if self.as_json:
             self._write(msgspec.json.encode({"time": views.iso(time.time()), "message": text}).decode())
         else:
             self._line(time.time(), "perdure", text, colour)

@@ -1,0 +1,281 @@
+"""The local host: an app's workflows on the embedded engine, behind HTTP if wanted, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, Self
+
+from perdure import app as apps
+from perdure import errors
+from perdure.engine import engine, records
+from perdure.hosts.local import bridge, cors, owner, server, settings, watchdog
+from perdure.hosts.local import runs as engine_runs
+from perdure.routes import runs, site
+from perdure.workflow import events, hosted, protocol
+
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""The writer and the web server take the interpreter back from user code many times a second: waiting for it the
+default 5 ms each time would be most of a step."""
+
+_LOGGED: Final = frozenset({"started", "superstep_started", "executor_invoked", "completed", "failed", "warning"})
+
+
+class Log(Protocol):
+    """Where a host tells what its runs do."""
+
+    @property
+    def as_json(self) -> bool:
+        """Whether it wants every event, not only those that people read."""
+        ...
+
+    def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
+        """Tell of an event of a run."""
+        ...
+
+
+class _Silent:
+    """A log that nobody reads."""
+
+    as_json = False
+
+    def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
+        """Do nothing."""
+
+
+_SILENT: Final = _Silent()
+
+
+class RunFailed(errors.PerdureError):
+    """A run that was waited for has failed or was terminated.
+
+    Attributes:
+        failure: Why.
+    """
+
+    def __init__(self, run_id: str, failure: protocol.Failure | None) -> None:
+        self.failure = failure if failure is not None else protocol.Failure("Failed", "")
+        super().__init__(f"Run {run_id} failed: {self.failure.type}: {self.failure.message}")
+
+
+class LocalHost:
+    """Hosts an app on the running loop; user code runs there.
+
+    Args:
+        app: The app.
+        hub: The task hub's folder; a temporary one, deleted in the end, if not given.
+        settings: How it is set up; the defaults if not given.
+        host: The address to listen on.
+        port: The port to listen on, 0 for a free one; None serves no HTTP.
+        log: Told of each event of each run.
+    """
+
+    def __init__(
+        self,
+        app: apps.AgentFunctionApp,
+        *,
+        hub: pathlib.Path | str | None = None,
+        settings: settings.Settings | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.app = app
+        self._settings = settings
+        self._address = (host, port)
+        self._log = log if log is not None else _SILENT
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if hub is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="perdure-", ignore_cleanup_errors=True)
+            hub = self._temporary.name
+        self.hub = pathlib.Path(hub)
+        self.url: str | None = None
+        self._server: server.Server | None = None
+        self._watchdog: watchdog.Watchdog | None = None
+        self._interval = sys.getswitchinterval()
+
+    async def __aenter__(self) -> Self:
+        """Open the hub, set going what was in flight, and serve.
+
+        Raises:
+            HubError: If the hub cannot be had.
+            UsageError: If the port cannot be had.
+        """
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; what has not finished goes on when the hub is hosted again."""
+        await self._close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    async def run(self, workflow: str, value: Any, *, run_id: str | None = None, timeout: float = 60.0) -> list[Any]:
+        """Run a workflow to its end and give its outputs.
+
+        Args:
+            workflow: The name it is hosted under.
+            value: Its input, of the type that its start executor takes.
+            run_id: The run's id; made up if not given.
+            timeout: How long to wait, seconds.
+
+        Raises:
+            RunFailed: If the run failed or was terminated.
+            TimeoutError: If it has not ended in time; it goes on.
+        """
+        return await self.outputs(await self.start(workflow, value, run_id=run_id), timeout=timeout)
+
+    async def start(self, workflow: str, value: Any, *, run_id: str | None = None) -> str:
+        """Start a run and give its id; accepted for good when this returns.
+
+        Raises:
+            UsageError: If there is no such workflow.
+            InvalidInput: If the value is none of what it takes.
+        """
+        found = self._workflow(workflow)
+        ref, blobs = found.take(value)
+        started, _ = await self.runs.start(found.name, run_id or uuid.uuid4().hex, ref, blobs)
+        return started.id
+
+    async def outputs(self, run_id: str, *, timeout: float = 60.0) -> list[Any]:
+        """Wait for a run's end and give its outputs.
+
+        Raises:
+            UsageError: If there is no such run.
+            RunFailed: If it failed or was terminated.
+            TimeoutError: If it has not ended in time; it goes on.
+        """
+        view, bound = await self._ended(run_id, timeout)
+        return bound.outputs(run_id, view.output or b"")
+
+    async def state(self, run_id: str, *, timeout: float = 60.0) -> dict[str, Any]:
+        """Wait for a run's end and give its final shared state; raises as :meth:`outputs` does."""
+        view, bound = await self._ended(run_id, timeout)
+        return bound.state(run_id, view.output or b"")
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more work and let what runs finish, for so long at most."""
+        self.runs.stopping = True
+        await self.engine.drain(seconds)
+
+    async def crash(self) -> None:
+        """Stop as if the process were killed: nothing more is committed."""
+        self._let_go(now=True)
+        await self.engine.crash()
+
+    async def restart(self) -> None:
+        """Host the same hub again, after a crash or as it stands."""
+        await self._close()
+        await self._open()
+
+    async def _open(self) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        payloads = _Late()
+        self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.workflows.items()}
+        activities: dict[str, protocol.Activity] = {}
+        for bound in self.bounds.values():
+            activities |= hosted.activities_of(bound)
+        self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
+        self.engine = engine.Engine(
+            self.hub,
+            orchestrators={name: bound.orchestrator for name, bound in self._by_orchestration.items()},
+            activities=activities,
+            on_commit=None if self._log is _SILENT else self._tell,
+        )
+        self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
+        payloads.engine = self.engine
+        await self.engine.start()
+        try:
+            self._serve()
+        except BaseException:
+            await self.engine.close()
+            raise
+
+    def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._watchdog = watchdog.Watchdog(loop)
+        if self._address[1] is not None:
+            told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
+            where = site.Site(
+                self.app.workflows,
+                bridge.BridgedRuns(self.runs, loop),
+                prefix=told.route_prefix,
+                base_url=told.base_url,
+                trusted_proxies=told.trusted_proxies,
+                body_limit=told.body_limit,
+            )
+            self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors())
+            address, port = self._server.start()
+            self.url = f"http://{_host_in_url(address)}:{port}"
+            owner.announce(self.hub, f"{self.url}/{told.route_prefix}".rstrip("/"))
+
+    async def _close(self) -> None:
+        await asyncio.to_thread(self._let_go)
+        await self.engine.close()
+        sys.setswitchinterval(self._interval)
+
+    def _let_go(self, *, now: bool = False) -> None:
+        serving, self._server = self._server, None
+        if serving is not None:
+            serving.stop(now=now)
+            owner.retract(self.hub)
+        watching, self._watchdog = self._watchdog, None
+        if watching is not None:
+            watching.stop()
+
+    def _workflow(self, name: str) -> hosted.HostedWorkflow:
+        found = self.app.workflows.get(name)
+        if found is None:
+            hosts = ", ".join(self.app.workflows)
+            raise errors.UsageError(f"There is no workflow {name!r}.", f"This app hosts: {hosts}.")
+        return found
+
+    async def _ended(self, run_id: str, timeout: float) -> tuple[records.InstanceView, hosted.Bound]:
+        view = await self.engine.wait(run_id, timeout)
+        if view is None:
+            raise errors.UsageError(f"There is no run {run_id!r}.", "Start it first.")
+        if not view.ended:
+            raise TimeoutError(f"Run {run_id} has not ended within {timeout:g} s; it goes on.")
+        if view.status != "Completed":
+            raise RunFailed(run_id, view.failure)
+        return view, self._by_orchestration[view.name]
+
+    def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
+        bound = self._by_orchestration[name]
+        now = time.time()
+        for data in emitted:
+            if self._log.as_json or events.decode(data).type in _LOGGED:
+                type, fields = bound.event(run_id, data)
+                self._log.event(run_id, bound.hosted.name, runs.Event(0, type, now, fields))
+        if view is not None and view.status == "Terminated":
+            fields = {"reason": view.failure.message if view.failure is not None else ""}
+            self._log.event(run_id, bound.hosted.name, runs.Event(0, "terminated", now, fields))
+
+
+class _Late:
+    """The engine's payload store, which is there only once the engine has started."""
+
+    engine: engine.Engine
+
+    async def put(self, owner: str, blobs: Any) -> None:
+        """Store blobs."""
+        await self.engine.payloads.put(owner, blobs)
+
+    def read(self, owner: str, digest: bytes) -> bytes:
+        """Give a payload."""
+        return self.engine.payloads.read(owner, digest)
+
+    async def purge(self, owner: str) -> None:
+        """Delete an owner's payloads."""
+        await self.engine.payloads.purge(owner)
+
+
+def _host_in_url(address: str) -> str:
+    if address in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address
