@@ -10,9 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import azure.functions
-
 from perdure import _version
+from perdure import app as apps
 from perdure.hosts.local import loading, logs, settings
 from perdure.routes import table
 
@@ -31,8 +30,8 @@ def start(place: str, *, port: int | None, host: str | None, hub: str | None, lo
     file = loading.locate(place)
     told = settings.load(file.parent, os.environ, hub=absolute(hub), host=host, port=port)
     told.apply(os.environ)
-    app = loading.load(file)
     logs.pass_through(as_json=log_json)
+    app = loading.load(file)
     asyncio.run(_serve(app, told, logs.RunLog(as_json=log_json)))
 
 
@@ -41,7 +40,7 @@ def absolute(path: str | None) -> Path | None:
     return None if path is None else Path(path).expanduser().absolute()
 
 
-async def _serve(app: azure.functions.FunctionApp, told: settings.Settings, log: logs.RunLog) -> None:
+async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.RunLog) -> None:
     from perdure.hosts.local import host as local
 
     stop = Stop()
@@ -80,14 +79,14 @@ class Stop:
         await self._asked.wait()
 
 
-def banner(app: azure.functions.FunctionApp, told: settings.Settings, url: str) -> Iterable[str]:
+def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Iterable[str]:
     """Give the lines that say what is served and where."""
     root = f"{url}/{told.route_prefix}".rstrip("/")
     yield f"perdure {_version.__version__}, hub {told.hub}"
     yield ""
     yield "Functions:"
     yield ""
-    workflows = getattr(app, "workflows", {})
+    workflows = app.workflows
     served = table.of(workflows)
     for route in served:
         yield f"        {route.name}: [{route.method}] {root}/{route.path}"
@@ -98,12 +97,12 @@ def banner(app: azure.functions.FunctionApp, told: settings.Settings, url: str) 
     yield ""
 
 
-def _others(app: azure.functions.FunctionApp, served: set[str]) -> list[tuple[str, str]]:
+def _others(app: apps.AgentFunctionApp, served: set[str]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for function in app.get_functions():
         trigger: Any = function.get_trigger()
-        kind = trigger.type if trigger is not None else "no trigger"
-        name = function.get_function_name()
+        kind = str(trigger.type) if trigger is not None else "no trigger"
+        name = function.get_function_name() or "?"
         if name not in served and kind not in _SHOWN_ANYHOW:
             found.append((name, kind))
     return found

@@ -39,11 +39,18 @@ def run_id(request: messages.Request) -> str | None:
         Problem: 400 if it is no legal run id.
     """
     value = request.query.get("runId")
-    if value is None:
-        return None
+    return None if value is None else legal_run_id("runId", value)
+
+
+def legal_run_id(name: str, value: str) -> str:
+    """Give a run id back if it may be one.
+
+    Raises:
+        Problem: 400 if it may not.
+    """
     if not 1 <= len(value) <= RUN_ID_LIMIT or value.startswith("@") or _ILLEGAL_IN_RUN_ID.search(value):
         raise problems.bad_value(
-            "runId",
+            name,
             value,
             f"1 to {RUN_ID_LIMIT} characters, the first not '@', without '/', '\\', '#', '?' and control characters",
         )

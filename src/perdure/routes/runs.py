@@ -96,7 +96,9 @@ class Runs(Protocol):
     async def start(
         self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
     ) -> tuple[Run, bool]:
-        """Start a run unless the id exists; gives the run and whether it is new. When this returns it is accepted for good.
+        """Start a run unless the id exists; gives the run and whether it is new.
+
+        When this returns the run is accepted for good.
 
         Raises:
             HubError: If it could not be made durable: nothing was started.

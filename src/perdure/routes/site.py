@@ -62,7 +62,7 @@ class Site:
         return f"{root}/{self.prefix}/{path}" if self.prefix else f"{root}/{path}"
 
     def origin(self, request: messages.Request) -> str:
-        """Give what links start with: the configured base, what a trusted proxy forwards, or the request's own origin."""
+        """Give what links start with: the base url, what a trusted proxy forwards, or the request's origin."""
         if self.base_url:
             return self.base_url
         if self.trusted_proxies and ("x-forwarded-host" in request.headers or "x-forwarded-proto" in request.headers):

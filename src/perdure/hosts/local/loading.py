@@ -1,4 +1,4 @@
-"""Loading an app: the one ``FunctionApp`` in a folder's ``function_app.py``."""
+"""Loading an app: the one app in a folder's ``function_app.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import azure.functions
+from azure.functions.decorators import function_app
 
+from perdure import app as apps
 from perdure import errors, tracebacks
 
 FILE_NAME = "function_app.py"
@@ -50,17 +51,17 @@ def locate(place: str | Path) -> Path:
     return file
 
 
-def load(file: Path) -> azure.functions.FunctionApp:
-    """Import an app's file as ``function_app``, its folder first on ``sys.path``, and give its one ``FunctionApp``.
+def load(file: Path) -> apps.AgentFunctionApp:
+    """Import an app's file as ``function_app``, its folder first on ``sys.path``, and give its one app.
 
     Raises:
-        UsageError: If it has no app or several, or needs a package that is not installed.
+        UsageError: If it has no app, several, or one that hosts no workflow, or needs a package that is not installed.
         AppError: If it raised.
     """
     module = _imported(file)
-    found: dict[int, tuple[str, azure.functions.FunctionApp]] = {}
+    found: dict[int, tuple[str, object]] = {}
     for name, value in vars(module).items():
-        if isinstance(value, azure.functions.FunctionApp):
+        if isinstance(value, function_app.FunctionRegister):
             found.setdefault(id(value), (name, value))
     if not found:
         raise errors.UsageError(
@@ -69,7 +70,12 @@ def load(file: Path) -> azure.functions.FunctionApp:
     if len(found) > 1:
         names = ", ".join(name for name, _ in found.values())
         raise errors.UsageError(f"{file} has several apps: {names}.", "Keep one; it can host several workflows.")
-    ((_, app),) = found.values()
+    ((name, app),) = found.values()
+    if not isinstance(app, apps.AgentFunctionApp):
+        raise errors.UsageError(
+            f"{file}: {name} is a plain {type(app).__name__}, which hosts no workflow.",
+            f"Make it one that has: {name} = perdure.AgentFunctionApp(workflow=...).",
+        )
     return app
 
 

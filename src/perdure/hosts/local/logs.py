@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import click
@@ -19,13 +20,17 @@ SHOWN_ID_CHARACTERS = 12
 SHOWN_EXECUTORS = 8
 
 _QUIET_LOGGERS = ("uvicorn", "asyncio")
+_BARRIERS = frozenset({"superstep_started", "superstep_completed", "completed", "failed", "terminated", "parked"})
 _ENDS = {"completed": "green", "failed": "red", "terminated": "yellow", "parked": "yellow"}
 
 
 @dataclasses.dataclass(slots=True)
 class _Progress:
+    """What a run's next line is made from."""
+
     started: float | None = None
-    superstep: float | None = None
+    superstep: int | None = None
+    began: float | None = None
     executors: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -35,6 +40,9 @@ class RunLog:
     Args:
         stream: Where to.
         as_json: One JSON object a line, of every event, instead of lines for people.
+
+    Attributes:
+        as_json: Whether lines are JSON.
     """
 
     def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
@@ -47,33 +55,30 @@ class RunLog:
         """Tell of an event of a run."""
         if self.as_json:
             shown = {"time": views.iso(event.time), "run": run_id, "workflow": workflow, "event": event.type}
-            self._write(msgspec.json.encode({**shown, **event.data}).decode())
+            self._write(msgspec.json.encode({**event.data, **shown}).decode())
             return
-        said = self._said(run_id, event)
-        if said is not None:
-            text, colour = said
+        for text, colour in self._said(run_id, event):
             self._line(event.time, f"{workflow} {_short(run_id)}", text, colour)
 
-    def _said(self, run_id: str, event: runs.Event) -> tuple[str, str | None] | None:
+    def _said(self, run_id: str, event: runs.Event) -> Iterator[tuple[str, str | None]]:
         kind, data = event.type, event.data
-        if kind == "started":
-            self._progress[run_id] = _Progress(started=event.time)
-            return "started", None
-        if kind in _ENDS:
-            progress = self._progress.pop(run_id, _Progress())
-            return f"{kind}{_took(progress.started, event.time)}{_reason(data)}", _ENDS[kind]
-        if kind in ("warning", "executor_failed", "error"):
-            who = f"{data['executorId']}: " if data.get("executorId") else ""
-            return f"{kind.replace('_', ' ')}: {who}{_reason(data, '')}", "yellow"
         progress = self._progress.setdefault(run_id, _Progress())
-        if kind == "superstep_started":
-            progress.superstep, progress.executors = event.time, []
-        elif kind == "executor_invoked":
+        if kind == "executor_invoked":
             progress.executors.append(str(data.get("executorId", "?")))
-        elif kind == "superstep_completed":
-            number = data.get("superstep", "?")
-            return f"superstep {number}{_listed(progress.executors)}{_took(progress.superstep, event.time)}", None
-        return None
+        elif kind in _BARRIERS:
+            # Whoever passes events on may leave out those that end a superstep: the next thing ends it too.
+            yield from _superstep(progress, event.time)
+        if kind == "superstep_started":
+            progress.superstep, progress.began, progress.executors = data.get("superstep"), event.time, []
+        elif kind == "started":
+            progress.started = event.time
+            yield "started", None
+        elif kind in ("warning", "executor_failed", "error"):
+            who = f"{data['executorId']}: " if data.get("executorId") else ""
+            yield f"{kind.replace('_', ' ')}: {who}{_reason(data, '')}", "yellow"
+        elif kind in _ENDS:
+            del self._progress[run_id]
+            yield f"{kind}{_took(progress.started, event.time)}{_reason(data)}", _ENDS[kind]
 
     def say(self, text: str) -> None:
         """Print a line as it is; nothing where lines are JSON."""
@@ -118,27 +123,30 @@ class JsonFormatter(logging.Formatter):
 
 
 def pass_through(*, as_json: bool = False) -> None:
-    """Let what user code logs reach standard error, unless that code has set up logging itself.
+    """Let what user code logs reach standard error, unless that code sets up logging itself.
 
-    Call it once the app is loaded.
+    Call it before the app is loaded. It puts no handler anywhere: one there would disable ``logging.basicConfig``.
     """
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    root = logging.getLogger()
-    if root.handlers:
-        return
     handler = logging.StreamHandler()
     if as_json:
         handler.setFormatter(JsonFormatter())
     else:
         layout = "[%(asctime)s.%(msecs)03d] %(name)s %(levelname)s %(message)s"
         handler.setFormatter(logging.Formatter(layout, "%H:%M:%S"))
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    logging.lastResort = handler
+    logging.getLogger().setLevel(logging.INFO)
 
 
 def _short(run_id: str) -> str:
     return run_id if len(run_id) <= SHOWN_ID_CHARACTERS else f"{run_id[:SHOWN_ID_CHARACTERS]}…"
+
+
+def _superstep(progress: _Progress, now: float) -> Iterator[tuple[str, str | None]]:
+    if progress.superstep is not None:
+        yield f"superstep {progress.superstep}{_listed(progress.executors)}{_took(progress.began, now)}", None
+    progress.superstep, progress.began, progress.executors = None, None, []
 
 
 def _listed(executors: list[str]) -> str:

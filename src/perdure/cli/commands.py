@@ -1,0 +1,62 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from perdure import _version
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version.__version__, message="perdure %(version)s")
+def cli() -> None:
+    """Agent Framework workflows as durable HTTP services, on this machine."""
+
+
+@cli.command()
+@click.argument("place", default=".", metavar="[FOLDER|FILE]")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.  [7071]")
+@click.option("--host", help="The address to listen on.  [127.0.0.1]")
+@click.option("--hub", metavar="PATH", help="The task hub's folder.  [FOLDER/.perdure/<task hub>]")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+def start(place: str, port: int | None, host: str | None, hub: str | None, log_json: bool) -> None:
+    """Host the app of a folder: its engine and its HTTP API."""
+    from perdure.cli import start as command
+
+    command.start(place, port=port, host=host, hub=hub, log_json=log_json)
+
+
+@cli.command()
+@click.argument("workflow")
+@click.argument("value", default="-", metavar="[INPUT|-|@FILE]")
+@click.option("--app", "place", default=".", metavar="FOLDER|FILE", help="The app.  [.]")
+@click.option("--hub", metavar="PATH", help="The task hub's folder.  [FOLDER/.perdure/<task hub>]")
+@click.option("--run-id", help="The run's id; the same id and input again give the same run.")
+def run(workflow: str, value: str, place: str, hub: str | None, run_id: str | None) -> None:
+    """Run a workflow once: progress on standard error, its output as JSON on standard output.
+
+    INPUT is JSON or text; - (or nothing) reads it from standard input, @FILE from a file. Where a host has the
+    hub, the run goes there; else this process hosts it. Exit code: 0 completed, 1 failed, 2 usage, 3 parked.
+    """
+    from perdure.cli import run as command
+
+    sys.exit(command.run(workflow, value, place=place, hub=hub, run_id=run_id))
+
+
+@cli.command()
+@click.argument("folder")
+def new(folder: str) -> None:
+    """Make a folder with a small app that works, to start from."""
+    from perdure.cli import new as command
+
+    command.new(folder)
+
+
+@cli.command()
+def demo() -> None:
+    """Host the e-mail sample in a temporary place, send it two mails, show what became of them."""
+    from perdure.cli import demo as command
+
+    command.demo()
