@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -8,12 +9,13 @@ import uuid
 from typing import Any
 
 import agent_framework as af
+import msgspec
 import pydantic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import errors
-from perdure.payloads import codec, refs, registry
+from perdure.payloads import builtin_types, codec, refs, registry
 
 
 class Color(enum.Enum):
@@ -108,10 +110,8 @@ def test_a_damaged_body_is_a_codec_error_or_another_value(value: Any, data: st.D
             raise errors.PayloadMissing("It is not there.")
         return bodies[digest]
 
-    try:
+    with contextlib.suppress(errors.CodecError, errors.PayloadMissing):
         CODEC.decode(refs.Ref(bytes(body)), read)
-    except (errors.CodecError, errors.PayloadMissing):
-        pass
 
 
 TAGS = ["tuple", "set", "dict", "datetime", "range", "ref", "messages", "type", "Content", "Message", "int", "pickle"]
@@ -121,7 +121,7 @@ trees = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.fixed_dictionaries(
-            {"$": st.sampled_from([*codec.builtin_types.DECODERS, "Content", "type", "pickle"]) | inner},
+            {"$": st.sampled_from([*builtin_types.DECODERS, "Content", "type", "pickle"]) | inner},
             optional={key: inner for key in ("v", "f", "n", "tzinfo", "default_factory", "chunks", "$v", "contents")},
         )
         | st.fixed_dictionaries(
@@ -136,12 +136,8 @@ trees = st.recursive(
 @given(trees)
 @settings(max_examples=600, deadline=None)
 def test_a_made_up_tree_is_a_codec_error_or_a_value(tree: Any) -> None:
-    import msgspec
-
     def read(digest: bytes, owner: str) -> bytes:
         raise errors.PayloadMissing("It is not there.")
 
-    try:
+    with contextlib.suppress(errors.CodecError, errors.PayloadMissing):
         CODEC.decode(refs.Ref(b"t" + msgspec.json.encode(tree)), read)
-    except (errors.CodecError, errors.PayloadMissing):
-        pass

@@ -149,6 +149,16 @@ def _from_text(make: Callable[[str], Any]) -> decoding.Handler:
     return read
 
 
+# Classes of their own in models; each holds nothing but its text.
+_URLS = (
+    pydantic.AnyUrl,
+    pydantic.AnyHttpUrl,
+    pydantic.HttpUrl,
+    pydantic.FileUrl,
+    pydantic.FtpUrl,
+    pydantic.WebsocketUrl,
+)
+
 _TEXTS: dict[type, str] = {
     decimal.Decimal: "Decimal",
     fractions.Fraction: "Fraction",
@@ -162,6 +172,7 @@ _TEXTS: dict[type, str] = {
     ipaddress.IPv6Network: "IPv6Network",
     ipaddress.IPv4Interface: "IPv4Interface",
     ipaddress.IPv6Interface: "IPv6Interface",
+    **{cls: cls.__name__ for cls in _URLS},
 }
 
 ENCODERS: dict[type, encoding.Handler] = {
@@ -230,5 +241,6 @@ DECODERS: dict[str, decoding.Handler] = {
     "IPv6Network": _from_text(ipaddress.IPv6Network),
     "IPv4Interface": _from_text(ipaddress.IPv4Interface),
     "IPv6Interface": _from_text(ipaddress.IPv6Interface),
+    **{cls.__name__: _from_text(cls) for cls in _URLS},
 }
 """By tag."""

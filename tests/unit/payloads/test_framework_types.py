@@ -8,7 +8,7 @@ from typing import Any
 import agent_framework as af
 import pydantic
 import pytest
-from agent_framework import _workflows
+from agent_framework._workflows import _runner_context
 
 from perdure import errors
 
@@ -26,7 +26,7 @@ def trip(Trip: Any) -> Any:
 def _contents() -> list[af.Content]:
     call = af.Content.from_function_call("c1", "get_weather", arguments={"city": "Oslo", "days": (1, 2)})
     return [
-        af.Content.from_text("hello", annotations=[{"type": "citation", "title": "t", "raw_representation": object()}]),  # type: ignore[typeddict-unknown-key]
+        af.Content.from_text("hello", annotations=[{"type": "citation", "title": "t", "raw_representation": object()}]),
         call,
         af.Content.from_function_call("c2", "f", arguments='{"a": 1}', additional_properties={"k": [1]}),
         af.Content.from_function_result("c1", result={"deg": 3, "nested": [None, False]}),
@@ -53,13 +53,13 @@ def _message(text: str = "hello") -> af.Message:
     return made
 
 
-def _response() -> af.AgentResponse[Verdict]:
+def _response() -> Any:
     made = af.AgentResponse(
         messages=[_message(), _message("two")],
         response_id="r",
         agent_id="agent",
         created_at="2024-01-01T00:00:00Z",
-        finish_reason="stop",  # type: ignore[arg-type]
+        finish_reason="stop",
         usage_details=af.UsageDetails(input_token_count=1, total_token_count=2),
         value=Verdict(spam=True, score=0.5),
         response_format=Verdict,
@@ -81,7 +81,8 @@ def _without_raw(value: Any) -> Any:
     return [type(value), value]
 
 
-SESSION = af.AgentSession(session_id="s", service_session_id={"id": "x"})  # type: ignore[arg-type]
+ANSWER: Any = str | None
+SESSION = af.AgentSession(session_id="s", service_session_id={"id": "x"})
 SESSION.state = {"memory": {"messages": [_message() for _ in range(20)]}, "verdict": Verdict(spam=False)}
 
 VALUES: list[Any] = [
@@ -95,13 +96,13 @@ VALUES: list[Any] = [
     af.AgentExecutorRequest(messages=[_message()], should_respond=False),
     af.AgentExecutorResponse("e", _response(), full_conversation=[_message() for _ in range(30)]),
     SESSION,
-    _workflows._runner_context.WorkflowMessage(
+    _runner_context.WorkflowMessage(
         data=_response(),
         source_id="a",
         target_id="b",
-        type=_workflows._runner_context.MessageType.RESPONSE,
+        type=_runner_context.MessageType.RESPONSE,
         trace_contexts=[{"traceparent": "00"}],
-        original_request_info_event=af.WorkflowEvent.request_info("r", "a", {"q": 1}, str | None),  # type: ignore[arg-type]
+        original_request_info_event=af.WorkflowEvent.request_info("r", "a", {"q": 1}, ANSWER),
     ),
 ]
 
@@ -122,6 +123,7 @@ def test_every_argument_of_a_content_comes_back(trip: Any) -> None:
         ):
             continue
         content = af.Content("function_call", hosted=True)
+        held: Any
         for held in (0, False, True, "", "v", [], {}, {"k": 1}):
             setattr(content, name, held)
             assert _without_raw(trip(content)) == _without_raw(content), (name, held)
@@ -148,7 +150,7 @@ def test_a_message_decoded_twice_shares_nothing(trip: Any) -> None:
 
 
 async def test_the_state_of_an_agent_executor_comes_back(trip: Any) -> None:
-    class Client(af.BaseChatClient):  # type: ignore[type-arg]
+    class Client(af.BaseChatClient):
         def _inner_get_response(self, **_: Any) -> Any:
             raise AssertionError("not called")
 

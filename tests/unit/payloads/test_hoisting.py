@@ -36,6 +36,7 @@ def test_a_message_is_stored_once_wherever_it_is(trip: Any) -> None:
     trip.encode([message, "x"])
     assert whole.digest in trip.bodies
     assert len(trip.bodies) == 3
+    assert sum(len(body) for body in trip.bodies.values()) < whole.size + 400
 
 
 def test_small_parts_stay_in_the_whole(trip: Any) -> None:
