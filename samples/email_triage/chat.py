@@ -25,6 +25,7 @@ from agent_framework.observability import ChatTelemetryLayer
 
 logger = logging.getLogger("email_triage")
 
+OPENAI_URL = "https://api.openai.com/v1"
 CLIENTS = ("foundry", "openai", "offline")
 
 
@@ -72,12 +73,13 @@ def _foundry(environment: Mapping[str, str]) -> BaseChatClient[Any]:
 def _openai(environment: Mapping[str, str]) -> BaseChatClient[Any]:
     # Chat completions, not responses: it is what Ollama and other servers that speak like OpenAI all have.
     openai = _import("agent_framework.openai", "agent_framework_openai", "openai")
+    base_url = environment.get("OPENAI_BASE_URL") or OPENAI_URL
     client: BaseChatClient[Any] = openai.OpenAIChatCompletionClient(
         model=environment.get("OPENAI_CHAT_COMPLETION_MODEL") or environment.get("OPENAI_MODEL"),
         api_key=environment.get("OPENAI_API_KEY"),
-        base_url=environment.get("OPENAI_BASE_URL"),
+        base_url=base_url,
     )
-    logger.info("Chat client: OpenAIChatCompletionClient at %s.", environment.get("OPENAI_BASE_URL", "api.openai.com"))
+    logger.info("Chat client: OpenAIChatCompletionClient at %s.", base_url)
     return client
 
 

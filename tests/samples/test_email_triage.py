@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from perdure import testing
+from perdure import AgentFunctionApp, testing
+from perdure.hosts.local import loading
 
 FOLDER = pathlib.Path(__file__).parents[2] / "samples" / "email_triage"
 SPAM = "URGENT! You have won $1,000,000! Click here to claim your prize."
@@ -96,6 +97,12 @@ def test_an_openai_key_chooses_chat_completions(chat: ModuleType, caplog: pytest
     assert "http://localhost:11434/v1" in caplog.text
 
 
+def test_an_empty_base_url_is_none(chat: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    client = chat.client_from_environment({"OPENAI_API_KEY": "none", "OPENAI_MODEL": "m", "OPENAI_BASE_URL": ""})
+    assert str(client.client.base_url).startswith(chat.OPENAI_URL)
+
+
 async def test_an_openai_client_is_understood(workflow: ModuleType, chat: ModuleType) -> None:
     answers = ['{"is_spam": false, "reason": ""}', '{"response": "See you Monday."}']
     with testing.ModelServer(answers) as server:
@@ -148,3 +155,14 @@ def test_the_settings_template_names_every_variable(sample: None) -> None:
     assert set(VARIABLES) <= set(settings())
     assert settings()["TASKHUB_NAME"]
     assert json.loads((FOLDER / "host.json").read_text())["version"] == "2.0"
+
+
+@pytest.mark.parametrize(("mail", "start"), [(SPAM, "Email marked as spam: "), (HAM, "Email sent: ")])
+async def test_hosted_it_gives_what_it_gives_in_process(sample: None, mail: str, start: str) -> None:
+    app = loading.load(FOLDER / "function_app.py")
+    assert isinstance(app, AgentFunctionApp)
+    async with testing.LocalHost(app) as host:
+        hosted = await host.run("email_triage", mail)
+    in_process = await importlib.import_module("workflow").build_workflow().run(mail)
+    assert hosted == in_process.get_outputs()
+    assert hosted[0].startswith(start)
