@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
-from perdure.payloads import codec, refs, store
+from perdure.payloads import cache, codec, refs, store
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 
 _IMMUTABLE: Final = (str, bytes)
-
-T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """The values used last, by digest, up to a number of bytes."""
-
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
-        self._limit = limit_bytes
-        self._items: OrderedDict[bytes, tuple[T, int]] = OrderedDict()
-        self._size = 0
-
-    def get(self, digest: bytes) -> T | None:
-        """Give a value if it is at hand."""
-        found = self._items.get(digest)
-        if found is None:
-            return None
-        self._items.move_to_end(digest)
-        return found[0]
-
-    def put(self, digest: bytes, value: T, size: int) -> None:
-        """Keep a value of so many bytes, at the cost of those used longest ago."""
-        if size > self._limit or digest in self._items:
-            return
-        self._items[digest] = (value, size)
-        self._size += size
-        while self._size > self._limit:
-            _, (_, gone) = self._items.popitem(last=False)
-            self._size -= gone
 
 
 class Shelf:
@@ -52,8 +22,8 @@ class Shelf:
     def __init__(self, coder: codec.Codec, payloads: store.PayloadStore) -> None:
         self.codec = coder
         self.store = payloads
-        self.bodies: Recent[bytes] = Recent()
-        self.texts: Recent[str | bytes] = Recent()
+        self.bodies = cache.DecodeCache(CACHE_BYTES)
+        self.texts = cache.DecodeCache(CACHE_BYTES)
 
 
 class RunValues:
@@ -109,7 +79,7 @@ class RunValues:
         Raises:
             PayloadMissing: If it is not in the store.
         """
-        body = self._shelf.bodies.get(digest)
+        body: bytes | None = self._shelf.bodies.get(digest)
         if body is None:
             body = self._shelf.store.read(owner or self._owner, digest)
             self._shelf.bodies.put(digest, body, len(body))
