@@ -90,6 +90,8 @@ def lookup(snapshot: Snapshot, key: str, read: Read) -> refs.Ref | None:
             if name == key:
                 return ref
     page_ref = snapshot.base
+    if page_ref is None:
+        return None
     digits = _digits(key)
     depth = 0
     while page_ref is not None:
