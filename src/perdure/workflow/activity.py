@@ -35,6 +35,10 @@ INLINE_BUDGET_BYTES: Final = 2048
 logger = logging.getLogger("perdure")
 
 
+class ExecutorLeft(errors.PerdureError):
+    """An executor ended itself instead of returning or raising an error."""
+
+
 class Activities:
     """The activities of one hosted workflow, and the executors' copies that live runs have.
 
@@ -86,7 +90,7 @@ class Activities:
         if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
             live = await kind.make(instance_id, known, run)
         ctx = recorder.Recorder(self._classify)
-        with _trace(call.trace):
+        with _trace(call.trace), _contained(executor_id):
             await _execute(live, call.delivery, run, state, ctx)
         blobs: list[refs.Blob] = []
         behind = await kind.save(live, run, blobs)
@@ -279,6 +283,20 @@ def page(ref: refs.Ref, read: Callable[[bytes, str], bytes]) -> list[refs.Ref]:
 
 def _type_name(kind: Any) -> str:
     return getattr(kind, "__qualname__", None) or str(kind)
+
+
+@contextmanager
+def _contained(executor_id: str) -> Iterator[None]:
+    """Make an ordinary failure of what would take the host, or the run without a word, with it."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ExecutorLeft(f"Executor {executor_id!r} called sys.exit({error.code!r}).") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ExecutorLeft(f"Executor {executor_id!r} was cancelled by something that it awaited.") from error
 
 
 @contextmanager
