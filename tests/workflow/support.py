@@ -1,0 +1,230 @@
+"""Runs one workflow in process and hosted, and gives both runs in a form that can be compared."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agent_framework import Workflow
+
+from perdure import app as app_module
+from perdure.payloads import store
+from perdure.testing import memory_engine
+from perdure.workflow import hosted, orchestrator, protocol, run_state
+
+TESTS = pathlib.Path(__file__).parents[1]
+
+Build = Callable[[], Workflow]
+Mode = Literal["steady", "rebuilt", "thirds", "fresh"]
+
+MODES: tuple[Mode, ...] = ("steady", "rebuilt", "thirds", "fresh")
+"""Never rebuilt; rebuilt from its history after every landing; after every third; and each step in a new process."""
+
+_EVERY: Mapping[Mode, int] = {"steady": 0, "rebuilt": 1, "thirds": 3, "fresh": 1}
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run did.
+
+    Attributes:
+        outputs: What it yielded, in order.
+        intermediate: Its intermediate outputs.
+        state: Its final shared state, without the framework's own keys; empty if it failed.
+        supersteps: Who was invoked in each superstep, and with what.
+        failure: Type and message of what it failed with.
+        events: Type and data of each event, hosted runs only.
+        run: The run's id, hosted runs only.
+    """
+
+    outputs: list[Any] = field(default_factory=list)
+    intermediate: list[Any] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+    supersteps: list[list[tuple[str, Any]]] = field(default_factory=list)
+    failure: tuple[str, str] | None = None
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    run: str = ""
+
+    def received(self, executor: str) -> list[Any]:
+        """What an executor was given, in order."""
+        return [value for step in self.supersteps for invoked, value in step if invoked == executor]
+
+    def invoked(self) -> list[list[str]]:
+        """The executors of each superstep, sorted."""
+        return [sorted(executor for executor, _ in step) for step in self.supersteps]
+
+    def warnings(self, code: str) -> list[dict[str, Any]]:
+        """The warning events of a kind."""
+        return [data for kind, data in self.events if kind == "warning" and data.get("code") == code]
+
+
+async def in_process(workflow: Workflow, value: Any) -> Result:
+    """Run with ``Workflow.run()``: what it does there is what it must do when hosted."""
+    result = Result()
+    failure: tuple[str, str] | None = None
+    try:
+        async for event in workflow.run(value, stream=True):
+            if event.type == "superstep_started":
+                result.supersteps.append([])
+            elif event.type == "executor_invoked":
+                result.supersteps[-1].append((event.executor_id or "", event.data))
+            elif event.type == "output":
+                result.outputs.append(event.data)
+            elif event.type == "intermediate":
+                result.intermediate.append(event.data)
+    except Exception as error:
+        failure = (type(error).__name__, str(error))
+    if result.supersteps and not result.supersteps[-1]:
+        # In process a superstep also passes when what was sent reached nobody; a hosted run is over then.
+        result.supersteps.pop()
+    state = {} if failure else _user_state(workflow._runner.state.export_state())  # pyright: ignore[reportPrivateUsage]
+    return Result(result.outputs, result.intermediate, state, result.supersteps, failure)
+
+
+def app_of(workflow: hosted.Source, **options: Any) -> app_module.AgentFunctionApp:
+    """Host a workflow; the classes of these tests are the app's own."""
+    return app_module.AgentFunctionApp(workflow=workflow, app_folder=TESTS, **options)
+
+
+def sole(app: app_module.AgentFunctionApp) -> hosted.HostedWorkflow:
+    """The only workflow of an app."""
+    (found,) = app.workflows.values()
+    return found
+
+
+class Process:
+    """A hosted workflow on a store, as one process has it.
+
+    Args:
+        build: Builds the workflow.
+        options: What the app is constructed with.
+        payloads: The store; a new one if not given.
+    """
+
+    def __init__(self, build: Build, payloads: store.PayloadStore | None = None, **options: Any) -> None:
+        self.build = build
+        self.options = options
+        self.payloads = payloads if payloads is not None else store.MemoryPayloadStore()
+        self.app = app_of(build(), **options)
+        self.hosted = sole(self.app)
+        self.bound = self.hosted.bind(self.payloads)
+
+    def again(self) -> Process:
+        """The same app in a new process, over the same store."""
+        return Process(self.build, self.payloads, **self.options)
+
+    def engine(self, mode: Mode = "steady") -> tuple[memory_engine.MemoryEngine, Watched]:
+        """Give an engine, and what watches its activities."""
+        watched = Watched(self, fresh=mode == "fresh")
+        engine = memory_engine.MemoryEngine(
+            {self.bound.orchestrator.name: self.bound.orchestrator},
+            watched,
+            payloads=self.payloads,
+            rebuild_every=_EVERY[mode],
+        )
+        return engine, watched
+
+    async def run(
+        self, value: Any, *, mode: Mode = "steady", run: str = "", trace: dict[str, str] | None = None
+    ) -> Result:
+        """Run to the end."""
+        run = run or f"run-{next(_ids)}"
+        ref, blobs = self.hosted.encode(value)
+        await self.payloads.put(run, blobs)
+        engine, watched = self.engine(mode)
+        ended = await engine.run(self.bound.orchestrator.name, run, self.bound.start(ref, trace or {}))
+        events = [self.bound.event(run, data) for data in engine.events[run]]
+        failure = (ended.failure.type, ended.failure.message) if ended.failure else None
+        steps = [watched.calls[number] for number in sorted(watched.calls)]
+        return Result(
+            [] if ended.output is None else self.bound.outputs(run, ended.output),
+            [data["data"] for kind, data in events if kind == "intermediate"],
+            {} if ended.output is None else _user_state(self.bound.state(run, ended.output)),
+            [[(executor, value) for _, executor, value in sorted(step, key=_ordinal)] for step in steps],
+            failure,
+            events,
+            run,
+        )
+
+
+class Watched(Mapping[str, protocol.Activity]):
+    """A process's activities, each call of which is noted; if ``fresh``, each runs in a process of its own."""
+
+    def __init__(self, process: Process, *, fresh: bool) -> None:
+        self._process = process
+        self._fresh = fresh
+        self._names = process.bound.activity_names
+        self.calls: dict[int, list[tuple[int, str, Any]]] = {}
+        self.sizes: list[int] = []
+
+    def __getitem__(self, name: str) -> protocol.Activity:
+        return self._call
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    async def _call(self, instance_id: str, key: str, call: orchestrator.Call) -> protocol.Outcome:
+        process = self._process.again() if self._fresh else self._process
+        values = process.bound.values_of(instance_id)
+        delivery: run_state.Delivery = call.delivery
+        decoded = [values.decode(ref) for ref in delivery.messages]
+        noted = (delivery.ordinal, delivery.executor, decoded if delivery.joined else decoded[0])
+        self.calls.setdefault(call.superstep, []).append(noted)
+        outcome = await process.bound.activities(instance_id, key, call)
+        self.sizes.append(len(outcome.data))
+        return outcome
+
+
+async def hosted_run(workflow: Build, value: Any, *, mode: Mode = "steady", **options: Any) -> Result:
+    """Host a workflow in memory and run it once."""
+    return await Process(workflow, **options).run(value, mode=mode)
+
+
+async def both(workflow: Build, value: Any, *, modes: Sequence[Mode] = MODES, **options: Any) -> Result:
+    """Run in process and hosted, in every mode; all must agree. Gives the last hosted result."""
+    expected = await in_process(workflow(), value)
+    actual = Result()
+    for mode in modes:
+        actual = await hosted_run(workflow, value, mode=mode, **options)
+        assert plain(actual.failure) == plain(expected.failure), mode
+        assert plain(actual.outputs) == plain(expected.outputs), mode
+        assert len(actual.intermediate) == len(expected.intermediate), mode
+        assert plain(actual.state) == plain(expected.state), mode
+        assert actual.invoked() == expected.invoked(), mode
+        for executor in {executor for step in expected.supersteps for executor, _ in step}:
+            assert plain(actual.received(executor)) == plain(expected.received(executor)), (mode, executor)
+    return actual
+
+
+def plain(value: Any) -> Any:
+    """Make framework objects comparable: they have no equality of their own."""
+    if hasattr(value, "to_dict"):
+        return (type(value).__name__, plain(value.to_dict()))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value) if type(value) in (list, tuple) else value
+    if hasattr(value, "__dict__") and type(value).__module__.startswith("agent_framework"):
+        return (type(value).__name__, plain(vars(value)))
+    return value
+
+
+def _user_state(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if not key.startswith("_")}
+
+
+def _ordinal(noted: tuple[int, str, Any]) -> tuple[str, int]:
+    return noted[1], noted[0]
+
+
+async def gather_runs(process: Process, values: Sequence[Any], *, mode: Mode = "steady") -> list[Result]:
+    """Run several at once in one process."""
+    return list(await asyncio.gather(*(process.run(value, mode=mode) for value in values)))
