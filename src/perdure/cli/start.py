@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Iterable
@@ -97,9 +98,19 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
     yield ""
 
 
+def _functions(app: apps.AgentFunctionApp) -> list[Any]:
+    # It may say something by logging.warning(), which sets up the root logger where there is no handler.
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    try:
+        return list(app.get_functions())
+    finally:
+        root.removeHandler(silent)
+
+
 def _others(app: apps.AgentFunctionApp, served: set[str]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for function in app.get_functions():
+    for function in _functions(app):
         trigger: Any = function.get_trigger()
         kind = str(trigger.type) if trigger is not None else "no trigger"
         name = function.get_function_name() or "?"

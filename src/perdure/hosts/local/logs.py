@@ -19,7 +19,7 @@ from perdure.routes import runs, views
 SHOWN_ID_CHARACTERS = 12
 SHOWN_EXECUTORS = 8
 
-_QUIET_LOGGERS = ("uvicorn", "asyncio")
+_QUIET_LOGGERS = ("uvicorn", "asyncio", "agent_framework")
 _BARRIERS = frozenset({"superstep_started", "superstep_completed", "completed", "failed", "terminated", "parked"})
 _ENDS = {"completed": "green", "failed": "red", "terminated": "yellow", "parked": "yellow"}
 
@@ -128,7 +128,8 @@ def pass_through(*, as_json: bool = False) -> None:
     Call it before the app is loaded. It puts no handler anywhere: one there would disable ``logging.basicConfig``.
     """
     for name in _QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
     handler = logging.StreamHandler()
     if as_json:
         handler.setFormatter(JsonFormatter())

@@ -1,0 +1,239 @@
+"""What every back end of :class:`perdure.routes.runs.Runs` must do, as tests that any of them can run.
+
+Subclass :class:`RunsSuite` in a test module, with a fixture ``bench`` that gives a :class:`Bench`::
+
+    class TestMine(RunsSuite):
+        @pytest.fixture
+        async def bench(self) -> AsyncIterator[Bench]: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import pytest
+
+from perdure.payloads import refs
+from perdure.routes import hosted, runs
+
+PATIENCE_SECONDS = 10.0
+
+
+class Accept(Protocol):
+    """Encodes a text as the input of a workflow."""
+
+    def __call__(self, workflow: str, text: str) -> tuple[refs.Ref, Sequence[refs.Blob]]:
+        """Give the input and its blobs."""
+        ...
+
+
+class Bench(NamedTuple):
+    """A back end with three workflows that take a text.
+
+    Attributes:
+        runs: The back end.
+        accept: Encodes their input.
+        release: Lets every run of ``gated`` go on, now and from now on.
+    """
+
+    runs: runs.Runs
+    accept: Accept
+    release: Callable[[], None]
+
+    async def start(self, workflow: str, run_id: str, text: str = "hello") -> tuple[runs.Run, bool]:
+        """Start a run: ``echo`` completes with the text, ``failing`` raises ValueError("no"), ``gated`` waits."""
+        value, blobs = self.accept(workflow, text)
+        return await self.runs.start(workflow, run_id, value, blobs)
+
+    async def ended(self, run_id: str) -> runs.Run:
+        """Wait for a run to end."""
+        run = await self.runs.wait(run_id, PATIENCE_SECONDS)
+        assert run is not None
+        assert run.status in runs.ENDED, f"the run {run_id} is still {run.status}"
+        return run
+
+
+class RunsSuite:
+    """The suite. Each test bears its promise as its name."""
+
+    async def test_a_run_completes_with_its_outputs(self, bench: Bench) -> None:
+        """Its output is the list of outputs as plain JSON."""
+        run, new = await bench.start("echo", "r1")
+        assert new
+        assert (run.id, run.workflow) == ("r1", "echo")
+        done = await bench.ended("r1")
+        assert done.status == "Completed"
+        assert done.output == ["hello"]
+        assert done.failure is None
+        assert done.updated >= done.created > 0
+
+    async def test_a_run_fails_with_the_reason(self, bench: Bench) -> None:
+        """The exception's type and text are told."""
+        await bench.start("failing", "r1")
+        done = await bench.ended("r1")
+        assert done.status == "Failed"
+        assert done.output is None
+        assert done.failure is not None
+        assert (done.failure.type, done.failure.message) == ("ValueError", "no")
+
+    async def test_an_id_starts_one_run_only(self, bench: Bench) -> None:
+        """The second start gives the first one's run, whatever its input."""
+        await bench.start("echo", "r1", "one")
+        again, new = await bench.start("echo", "r1", "two")
+        assert not new
+        assert again.input_digest == hosted.input_digest(bench.accept("echo", "one")[0])
+        assert (await bench.ended("r1")).output == ["one"]
+        assert (await bench.start("gated", "r1"))[0].workflow == "echo"
+
+    async def test_starts_of_one_id_at_once_agree(self, bench: Bench) -> None:
+        """Exactly one of them is new."""
+        started = await asyncio.gather(*(bench.start("echo", "r1", "same") for _ in range(8)))
+        assert [new for _, new in started].count(True) == 1
+        assert {run.id for run, _ in started} == {"r1"}
+
+    async def test_a_large_input_is_known_by_its_digest(self, bench: Bench) -> None:
+        """A stored input is compared like an inline one."""
+        text = "x" * 100_000
+        await bench.start("echo", "r1", text)
+        done = await bench.ended("r1")
+        assert done.output == [text]
+        assert done.input_digest == hosted.input_digest(bench.accept("echo", text)[0])
+
+    async def test_an_unknown_run_is_none(self, bench: Bench) -> None:
+        """Nothing is made up for an id that no run has."""
+        assert await bench.runs.get("nope") is None
+        assert await bench.runs.wait("nope", 0.01) is None
+        assert list(await bench.runs.events("nope")) == []
+        assert [event async for event in bench.runs.follow("nope")] == []
+
+    async def test_a_wait_ends_when_the_run_does(self, bench: Bench) -> None:
+        """Waiting is pushed: it needs no further question."""
+        await bench.start("gated", "r1")
+        waiting = asyncio.create_task(bench.runs.wait("r1", PATIENCE_SECONDS))
+        bench.release()
+        run = await waiting
+        assert run is not None
+        assert run.status == "Completed"
+
+    async def test_a_wait_that_runs_out_gives_the_run_as_it_stands(self, bench: Bench) -> None:
+        """A run that still works is Running."""
+        await bench.start("gated", "r1")
+        run = await bench.runs.wait("r1", 0.05)
+        assert run is not None
+        assert run.status in ("Pending", "Running")
+
+    async def test_events_are_numbered_from_one_without_gaps(self, bench: Bench) -> None:
+        """Pages and the stream give the same events."""
+        await bench.start("echo", "r1")
+        followed = [event async for event in bench.runs.follow("r1")]
+        assert [event.id for event in followed] == list(range(1, len(followed) + 1))
+        assert list(await bench.runs.events("r1")) == followed
+        assert list(await bench.runs.events("r1", after=1, limit=1)) == followed[1:2]
+        assert list(await bench.runs.events("r1", after=len(followed))) == []
+
+    async def test_a_follower_goes_on_where_it_left(self, bench: Bench) -> None:
+        """Nothing is missing, nothing comes twice."""
+        await bench.start("echo", "r1")
+        everything = [event async for event in bench.runs.follow("r1")]
+        assert [event async for event in bench.runs.follow("r1", after=2)] == everything[2:]
+        assert [event async for event in bench.runs.follow("r1", after=len(everything))] == []
+
+    async def test_a_follower_sees_what_comes_and_ends_with_the_run(self, bench: Bench) -> None:
+        """Followers of a live run are told at once."""
+        await bench.start("gated", "r1")
+        seen: list[runs.Event] = []
+        first = asyncio.Event()
+
+        async def follow() -> None:
+            async for event in bench.runs.follow("r1"):
+                seen.append(event)
+                first.set()
+
+        following = asyncio.create_task(follow())
+        await asyncio.wait_for(first.wait(), PATIENCE_SECONDS)
+        bench.release()
+        await asyncio.wait_for(following, PATIENCE_SECONDS)
+        assert seen == list(await bench.runs.events("r1"))
+
+    async def test_a_terminated_run_stays_terminated(self, bench: Bench) -> None:
+        """Its reason is told, and its work stops."""
+        await bench.start("gated", "r1")
+        assert await bench.runs.terminate("r1", "enough")
+        run = await bench.ended("r1")
+        assert run.status == "Terminated"
+        assert run.failure is not None
+        assert run.failure.message == "enough"
+        assert not await bench.runs.terminate("r1", "again")
+        bench.release()
+        assert (await bench.ended("r1")).status == "Terminated"
+        assert [event async for event in bench.runs.follow("r1")] == list(await bench.runs.events("r1"))
+
+    async def test_what_ended_or_is_unknown_cannot_be_terminated(self, bench: Bench) -> None:
+        """An outcome never changes."""
+        await bench.start("echo", "r1")
+        await bench.ended("r1")
+        assert not await bench.runs.terminate("r1", "late")
+        assert (await bench.ended("r1")).status == "Completed"
+        assert not await bench.runs.terminate("nope", "what")
+
+    async def test_only_an_ended_run_is_purged(self, bench: Bench) -> None:
+        """Afterwards its id is free."""
+        await bench.start("gated", "r1")
+        assert not await bench.runs.purge("r1")
+        await bench.runs.terminate("r1", "enough")
+        assert await bench.runs.purge("r1")
+        assert await bench.runs.get("r1") is None
+        assert list(await bench.runs.events("r1")) == []
+        assert not await bench.runs.purge("r1")
+        _, new = await bench.start("echo", "r1")
+        assert new
+
+    async def test_runs_are_listed_by_what_was_asked(self, bench: Bench) -> None:
+        """Workflow, status, prefix and time of creation all narrow the list."""
+        for workflow, run_id in (("echo", "a1"), ("echo", "b1"), ("failing", "a2"), ("gated", "b2")):
+            await bench.start(workflow, run_id)
+        done = [await bench.ended(run_id) for run_id in ("a1", "b1", "a2")]
+
+        async def ids(**asked: object) -> set[str]:
+            page = await bench.runs.query(runs.Query(**asked))  # type: ignore[arg-type]  # a test's keywords
+            return {run.id for run in page.runs}
+
+        assert await ids() == {"a1", "b1", "a2", "b2"}
+        assert await ids(workflow="echo") == {"a1", "b1"}
+        assert await ids(statuses=("Completed", "Failed")) == {"a1", "b1", "a2"}
+        assert await ids(prefix="a") == {"a1", "a2"}
+        assert await ids(workflow="echo", prefix="b", statuses=("Completed",)) == {"b1"}
+        assert await ids(created_from=max(run.created for run in done) + 3600) == set()
+        assert await ids(created_to=min(run.created for run in done)) == set()
+        assert "a1" in await ids(created_from=done[0].created)
+
+    @pytest.mark.parametrize("prefix", ["", "p_%"])
+    async def test_pages_give_every_run_once_newest_first(self, bench: Bench, prefix: str) -> None:
+        """A prefix is text, not a pattern."""
+        expected = [f"{prefix}{number}" for number in range(7)]
+        for run_id in expected:
+            await bench.start("echo", run_id)
+        if prefix:
+            await bench.start("echo", "pxx1")
+        found: list[runs.Run] = []
+        cursor: str | None = None
+        while True:
+            page = await bench.runs.query(runs.Query(prefix=prefix, limit=3, cursor=cursor))
+            found += page.runs
+            cursor = page.cursor
+            if cursor is None:
+                break
+            assert len(page.runs) == 3  # noqa: PLR2004
+        assert sorted(run.id for run in found) == expected
+        assert [run.created for run in found] == sorted((run.created for run in found), reverse=True)
+
+    async def test_a_made_up_cursor_is_refused(self, bench: Bench) -> None:
+        """It is no silent empty page."""
+        with pytest.raises(runs.BadCursor):
+            await bench.runs.query(runs.Query(cursor="made up"))
+
+    async def test_it_is_healthy(self, bench: Bench) -> None:
+        """A back end that takes runs says so."""
+        assert await bench.runs.healthy()
