@@ -8,28 +8,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from perdure import errors, tracebacks
-from perdure.engine import alarm, batch, blobs, hub, instance, loading, reader, records, writer
-from perdure.payloads import refs
+from perdure import errors
+from perdure.engine import alarm, batch, blobs, hub, instance, loading, reader, records, rows, running, writer
 from perdure.workflow import protocol
 
-FIRST_RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 5.0
 DUE_TIMERS_LIMIT = 256
 
 OnCommit = Callable[[str, str, Sequence[bytes], records.InstanceView | None], None]
 
 log = logging.getLogger("perdure.engine")
-
-
-class Arrival:
-    """What an activity gave: kept until its commit, so that a failed commit does not cost it."""
-
-    __slots__ = ("key", "outcome")
-
-    def __init__(self, key: str, outcome: protocol.Outcome | protocol.Failure) -> None:
-        self.key = key
-        self.outcome = outcome
 
 
 class Core:
@@ -53,24 +40,22 @@ class Core:
         on_commit: OnCommit | None,
     ) -> None:
         self.live: dict[str, instance.Live] = {}
-        self.broken: dict[str, list[Arrival]] = {}
+        self.broken: dict[str, list[running.Arrival]] = {}
         self.waiters: dict[str, list[asyncio.Future[records.InstanceView]]] = {}
         self.followers: dict[str, set[asyncio.Event]] = {}
         self.clock = clock
         self.draining = False
         self._home = home
         self._readers = readers
-        self._large = large
         self._orchestrators = orchestrators
-        self._activities = activities
+        self._running = running.Running(activities, large, self._arrived)
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._batch = batch.Batch()
         self._inflight: collections.deque[batch.Batch] = collections.deque()
         self._flushing = False
         self._closed = False
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._retry_seconds = running.FIRST_RETRY_SECONDS
         self._rebuilding: asyncio.TimerHandle | None = None
         self._timers_left = False
         self._alarm = alarm.Alarm(clock, self._timers_due)
@@ -97,15 +82,14 @@ class Core:
     async def drain(self, seconds: float) -> None:
         """Start no more activities and give the running ones some time."""
         self.draining = True
-        tasks = list(self._tasks.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
+        await self._running.settle(seconds)
         await self.committed()
 
     async def close(self) -> None:
         """Cancel what runs, commit what has landed, and end the writer."""
         self.draining = True
-        await self._stop_tasks()
+        self._stop_timers()
+        await self._running.stop()
         self._flush()
         await self._writer.close()
 
@@ -113,7 +97,8 @@ class Core:
         """Drop everything that is not committed."""
         self._closed = True
         await self._writer.crash()
-        await self._stop_tasks()
+        self._stop_timers()
+        await self._running.stop()
         for item in (*self._inflight, self._batch):
             for future, _ in item.futures:
                 future.cancel()
@@ -168,24 +153,14 @@ class Core:
         return None if found is None else self._load(records.Instance._make(found))
 
     def take(self, turn: instance.Turn | None) -> None:
-        """Put a turn, and those it causes in parents and children, into the next commit."""
-        todo = [] if turn is None else [turn]
-        while todo:
-            turn = todo.pop()
-            live = turn.live
-            self._write(turn)
-            if turn.ended is None:
-                for work in turn.scheduled:
-                    if work.kind == "child" and live.outstanding.get(work.key) is work:
-                        todo += self._begin_child(live, work)
-                continue
-            if turn.status == "Terminated":
-                todo += self._terminate_children(turn)
-            if live.parent:
-                parent = self.live.get(live.parent)
-                if parent is not None:
-                    todo += self._land_child(parent, live.parent_key, turn.ended)
-        self._commit_soon()
+        """Put a turn, and those it causes in parents and children, into the next commit.
+
+        Raises:
+            HubError: If the hub could not be read for that: nothing of it happened.
+        """
+        error = self._take(turn)
+        if error is not None:
+            raise error
 
     def put(self, change: Callable[[batch.Batch], None]) -> None:
         """Put something else than a turn into the next commit."""
@@ -205,6 +180,35 @@ class Core:
 
     # Commits.
 
+    def _take(self, turn: instance.Turn | None) -> errors.HubError | None:
+        todo = [] if turn is None else [turn]
+        try:
+            while todo:
+                self._take_one(todo.pop(), todo)
+        except errors.HubError as error:
+            # What was taken so far must not be committed without the rest.
+            for left in todo:
+                self._write(left)
+            self._fail(error)
+            return error
+        self._commit_soon()
+        return None
+
+    def _take_one(self, turn: instance.Turn, todo: list[instance.Turn]) -> None:
+        """Put one turn into the next commit, and those it causes on the list."""
+        live = turn.live
+        self._write(turn)
+        if turn.ended is None:
+            for work in turn.scheduled:
+                if work.kind == "child" and live.outstanding.get(work.key) is work:
+                    todo += self._begin_child(live, work)
+            return
+        if turn.status == "Terminated":
+            self._terminate_children(turn, todo)
+        parent = self.live.get(live.parent) if live.parent else None
+        if parent is not None:
+            todo += self._land_child(parent, live.parent_key, turn.ended)
+
     def _write(self, turn: instance.Turn) -> None:
         live, target = turn.live, self._batch
         live.uncommitted += 1
@@ -217,8 +221,6 @@ class Core:
                 if len(blob.body) <= blobs.SMALL_LIMIT_BYTES:
                     target.payloads[owner, blob.digest] = blob.body
         parked = live.parkable
-        if turn.kept is None and parked:
-            turn.kept = live.keep_for_parking()
         if turn.kept is not None:
             target.kept[live.number] = turn.kept
         if parked or live.parked_row:
@@ -227,9 +229,9 @@ class Core:
                 target.timers[live.number] = timers
             turn.unparked = live.parked_row and not parked
         if turn.first:
-            target.instances += _columns(turn, parked)
+            target.instances += rows.columns(turn, parked)
         elif parked or live.parked_row or turn.ended is not None:
-            target.updates[live.number] = (live.number, *_mutable_columns(turn, parked))
+            target.updates[live.number] = (live.number, *rows.mutable_columns(turn, parked))
         live.parked_row = parked
 
     def _commit_soon(self) -> None:
@@ -242,7 +244,7 @@ class Core:
         full = self._batch
         if full.turns or full.futures or not full.lean:
             self._batch = batch.Batch()
-            alone = not self._inflight and not self._tasks and not full.payloads
+            alone = not self._inflight and not self._running and not full.payloads
             self._inflight.append(full)
             if not (alone and self._writer.commit_here([full])):
                 self._writer.put(full)
@@ -253,7 +255,7 @@ class Core:
         if error is not None:
             self._fail(error)
             return
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._retry_seconds = running.FIRST_RETRY_SECONDS
         for done in batches:
             self._inflight.popleft()
             done.settled = True
@@ -271,7 +273,7 @@ class Core:
         live.shown = (turn.time, turn.custom_status)
         for work in turn.cancelled:
             if work.kind == "activity":
-                self._cancel(live.instance_id, work.key)
+                self._running.cancel(live.instance_id, work.key)
         if turn.ended is not None:
             if self.live.get(live.instance_id) is live:
                 del self.live[live.instance_id]
@@ -299,18 +301,26 @@ class Core:
         live = turn.live
         waiters = self.waiters.pop(live.instance_id, ()) if turn.ended is not None else ()
         if waiters or self._on_commit is not None:
-            view = None if turn.ended is None else ended_view(turn)
+            view = None if turn.ended is None else rows.view(turn)
             for future in waiters:
                 if not future.done() and view is not None:
                     future.set_result(view)
             if self._on_commit is not None:
-                self._on_commit(live.instance_id, live.name, turn.emitted, view)
+                self._tell(live, turn, view)
         for signal in self.followers.get(live.instance_id, ()):
             signal.set()
 
+    def _tell(self, live: instance.Live, turn: instance.Turn, view: records.InstanceView | None) -> None:
+        assert self._on_commit is not None
+        try:
+            self._on_commit(live.instance_id, live.name, turn.emitted, view)
+        except Exception:
+            # A log line that goes wrong must not keep other instances of this commit from going on.
+            log.exception("The hook for commits raised.")
+
     def _fail(self, error: BaseException) -> None:
         """Nothing of these commits was announced: forget what they changed and read the truth again."""
-        reason = hub.unwritable(self._home.folder, error)
+        reason = error if isinstance(error, errors.HubError) else hub.unwritable(self._home.folder, error)
         log.error("%s", reason)
         doomed = [*self._inflight, self._batch]
         self._inflight.clear()
@@ -328,24 +338,32 @@ class Core:
                 if not future.done():
                     future.set_exception(reason)
         self._writer.resume()
+        self._rebuild_later()
+
+    def _rebuild_later(self) -> None:
         if self._rebuilding is None:
             self._rebuilding = self._loop.call_later(self._retry_seconds, self._rebuild)
-            self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+            self._retry_seconds = min(self._retry_seconds * 2, running.LONGEST_RETRY_SECONDS)
 
     def _rebuild(self) -> None:
         self._rebuilding = None
-        broken, self.broken = self.broken, {}
-        for instance_id, arrivals in broken.items():
-            if instance_id in self.live:
-                continue
-            found = self._readers.row("select_instance", (instance_id,))
-            row = None if found is None else records.Instance._make(found)
-            if row is None or row.status != "Running" or row.parked:
-                continue
+        try:
+            for instance_id in list(self.broken):
+                self._rebuild_one(instance_id)
+            self._alarm.expect(self._next_stored_timer(0))
+        except errors.HubError as error:
+            log.error("%s", error)
+            self._rebuild_later()
+
+    def _rebuild_one(self, instance_id: str) -> None:
+        found = self._readers.row("select_instance", (instance_id,))
+        row = None if found is None else records.Instance._make(found)
+        loaded = None
+        if row is not None and row.status == "Running" and not row.parked:
             loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
-            if loaded is not None:
-                self._revive(loaded, arrivals)
-        self._alarm.expect(self._next_stored_timer(0))
+        arrivals = self.broken.pop(instance_id)
+        if loaded is not None and instance_id not in self.live:
+            self._revive(loaded, arrivals)
 
     # Instances out of the store.
 
@@ -358,11 +376,11 @@ class Core:
         self._revive(loaded, ())
         return loaded.live
 
-    def _revive(self, loaded: loading.Loaded, arrivals: Sequence[Arrival]) -> None:
+    def _revive(self, loaded: loading.Loaded, arrivals: Sequence[running.Arrival]) -> None:
         live = loaded.live
         self.live[live.instance_id] = live
         if loaded.turn is not None:
-            self.take(loaded.turn)
+            self._take(loaded.turn)
             return
         outstanding = list(live.outstanding.values())
         for arrival in arrivals:
@@ -372,7 +390,7 @@ class Core:
                 continue
             if work.kind == "child":
                 for turn in self._begin_child(live, work):
-                    self.take(turn)
+                    self._take(turn)
             elif not live.parked_row:
                 self._start(live, work)
 
@@ -392,7 +410,7 @@ class Core:
         found = self._readers.row("select_instance", (work.child_id,))
         if found is None:
             if work.name not in self._orchestrators:
-                return self._land_child(parent, work.key, _unknown(work.name))
+                return self._land_child(parent, work.key, protocol.Ended(failure=running.unknown(work.name)))
             return [self.begin(work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key)]
         row = records.Instance._make(found)
         if row.parent != parent.instance_id or row.parent_key != work.key:
@@ -403,23 +421,18 @@ class Core:
         return self._land_child(parent, work.key, protocol.Ended(row.output, failure))
 
     def _land_child(self, parent: instance.Live, key: str, ended: protocol.Ended) -> list[instance.Turn]:
-        if parent.ended is not None:
-            return []
-        if ended.failure is not None:
-            data = records.encode(ended.failure)
-            turn = parent.land(records.FAILURE, key, ended.failure, data, self.clock())
-        else:
-            value = None if ended.output is None else self._orchestrators[parent.name].decode(ended.output)
-            turn = parent.land(records.RESULT, key, value, ended.output, self.clock())
+        turn = parent.land_child(key, ended, self.clock())
         return [] if turn is None else [turn]
 
-    def _terminate_children(self, turn: instance.Turn) -> list[instance.Turn]:
-        turns = []
+    def _terminate_children(self, turn: instance.Turn, todo: list[instance.Turn]) -> None:
         for work in turn.cancelled:
-            child = self.find(work.child_id) if work.kind == "child" and work.child_id not in self.broken else None
-            if child is not None and child.ended is None and child.parent == turn.live.instance_id:
-                turns.append(child.terminate("The parent was terminated.", self.clock()))
-        return turns
+            child = self.find(work.child_id) if work.kind == "child" else None
+            if child is None:
+                continue
+            if child.ended is None and child.parent == turn.live.instance_id:
+                todo.append(child.terminate("The parent was terminated.", self.clock()))
+            else:
+                self._release(child)
 
     # Activities and timers.
 
@@ -427,41 +440,16 @@ class Core:
         if work.kind == "timer":
             self._alarm.arm(live, work)
         elif work.kind == "activity" and not self.draining:
-            place = (live.instance_id, work.key)
-            if place not in self._tasks:
-                self._tasks[place] = self._loop.create_task(self._run(place, work))
+            self._running.start(live.instance_id, work)
 
-    def _cancel(self, instance_id: str, key: str) -> None:
-        task = self._tasks.pop((instance_id, key), None)
-        if task is not None:
-            task.cancel()
-
-    async def _run(self, place: tuple[str, str], work: instance.Work) -> None:
-        outcome: protocol.Outcome | protocol.Failure
-        try:
-            activity = self._activities.get(work.name)
-            if activity is None:
-                outcome = _unknown(work.name).failure or protocol.Failure("LookupError", work.name)
-            else:
-                outcome = await activity(place[0], work.key, work.call)
-                if outcome.blobs:
-                    await self._put_large(outcome.owner or place[0], outcome.blobs)
-        except asyncio.CancelledError as error:
-            if self._closed or self._tasks.get(place) is not asyncio.current_task():
-                raise  # The engine cancelled it; what it would have given is not waited for.
-            outcome = tracebacks.failure(error)
-        except Exception as error:
-            outcome = tracebacks.failure(error)
-        if self._tasks.pop(place, None) is None:
-            return
-        live = self.live.get(place[0])
-        arrival = Arrival(work.key, outcome)
+    def _arrived(self, instance_id: str, arrival: running.Arrival) -> None:
+        live = self.live.get(instance_id)
         if live is not None:
             self._arrive(live, arrival)
-        elif place[0] in self.broken:
-            self.broken[place[0]].append(arrival)
+        elif instance_id in self.broken:
+            self.broken[instance_id].append(arrival)
 
-    def _arrive(self, live: instance.Live, arrival: Arrival) -> None:
+    def _arrive(self, live: instance.Live, arrival: running.Arrival) -> None:
         outcome = arrival.outcome
         if isinstance(outcome, protocol.Failure):
             turn = live.land(records.FAILURE, arrival.key, outcome, records.encode(outcome), self.clock())
@@ -469,31 +457,12 @@ class Core:
             turn = live.land(records.RESULT, arrival.key, outcome.value, outcome.data, self.clock())
         if turn is not None:
             turn.arrival = arrival
-            self.take(turn)
+            self._take(turn)
 
-    async def _put_large(self, owner: str, items: Sequence[refs.Blob]) -> None:
-        """Make large payloads durable; a result that was paid for waits for room instead of being lost."""
-        large = blobs.split(items)[1]
-        delay = FIRST_RETRY_SECONDS
-        while large:
-            try:
-                await self._large.put(owner, large)
-                return
-            except errors.HubError as error:
-                log.error("%s", error)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
-
-    async def _stop_tasks(self) -> None:
-        tasks = list(self._tasks.values())
-        self._tasks.clear()
-        for task in tasks:
-            task.cancel()
+    def _stop_timers(self) -> None:
         self._alarm.stop()
         if self._rebuilding is not None:
             self._rebuilding.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _timers_due(self) -> None:
         now = self.clock()
@@ -502,11 +471,15 @@ class Core:
             if self.live.get(live.instance_id) is live:
                 self._fire(live, work, now)
         if self._alarm.stored_due(now):
-            self._fire_stored(now)
+            try:
+                self._fire_stored(now)
+            except errors.HubError as error:
+                log.error("%s", error)
+                self._alarm.expect(now + running.LONGEST_RETRY_SECONDS)
 
     def _fire(self, live: instance.Live, work: instance.Work, now: float) -> None:
         if live.outstanding.get(work.key) is work:
-            self.take(live.land(records.TIMER, work.key, None, None, now))
+            self._take(live.land(records.TIMER, work.key, None, None, now))
 
     def _fire_stored(self, now: float) -> None:
         due = self._readers.rows("select_due", (now, DUE_TIMERS_LIMIT))
@@ -529,57 +502,6 @@ class Core:
         return float("inf") if found is None else float(found[0])
 
 
-def ended_view(turn: instance.Turn) -> records.InstanceView:
-    """Show an instance as its last turn left it."""
-    live, ended = turn.live, turn.ended
-    return records.InstanceView(
-        id=live.instance_id,
-        name=live.name,
-        status=turn.status,
-        created=live.created,
-        updated=turn.time,
-        output=None if ended is None else ended.output,
-        failure=None if ended is None else ended.failure,
-        custom_status=turn.custom_status,
-        input_digest=live.input_digest,
-        definition=live.definition,
-        parent=live.parent,
-    )
-
-
-def _mutable_columns(turn: instance.Turn, parked: bool) -> tuple[Any, ...]:
-    ended = turn.ended
-    failure = None if ended is None or ended.failure is None else records.encode(ended.failure)
-    return (turn.status, int(parked), turn.time, turn.custom_status, failure, None if ended is None else ended.output)
-
-
-def _columns(turn: instance.Turn, parked: bool) -> records.Instance:
-    live = turn.live
-    status, parked_column, updated, custom_status, failure, output = _mutable_columns(turn, parked)
-    return records.Instance(
-        number=live.number,
-        id=live.instance_id,
-        name=live.name,
-        status=status,
-        parked=parked_column,
-        created=live.created,
-        updated=updated,
-        epoch=live.epoch,
-        parent=live.parent,
-        parent_key=live.parent_key,
-        definition=live.definition,
-        input_digest=live.input_digest,
-        custom_status=custom_status,
-        failure=failure,
-        output=output,
-        call=live.call,
-    )
-
-
 def _refused(work: instance.Work) -> protocol.Ended:
     message = f"The child {work.child_id!r} exists already and belongs to another orchestration."
     return protocol.Ended(failure=protocol.Failure("InstanceExists", message))
-
-
-def _unknown(name: str) -> protocol.Ended:
-    return protocol.Ended(failure=protocol.Failure("LookupError", f"This app has nothing named {name!r}."))

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from perdure import errors
-from perdure.engine import batch, blobs, core, hub, queries, reader, records
+from perdure.engine import batch, blobs, core, hub, queries, reader, records, rows
 from perdure.payloads import refs
 from perdure.workflow import protocol
 
@@ -55,20 +55,21 @@ class Engine:
         Raises:
             HubError: If the hub is in use, cannot be written, or is of a newer schema.
         """
-        home = hub.open_hub(self.folder)
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            home = hub.open_hub(self.folder)
+            undo.callback(home.release)
             self._readers = reader.Readers(home.reader)
+            undo.callback(self._readers.close)
             self._large = blobs.LargeBlobs(home)
+            undo.push_async_callback(self._large.crash)
             self._core = core.Core(
                 home, self._readers, self._large, self._orchestrators, self._activities, self._clock, self._on_commit
             )
+            undo.push_async_callback(self._core.crash)
             self.payloads = blobs.Payloads(self._readers, self._large, self._put_small, self._purge_small)
-            self._home = home
             await self._core.recover()
-        except BaseException:
-            await self.crash()
-            home.release()
-            raise
+            self._home = home
+            undo.pop_all()
 
     async def drain(self, seconds: float) -> None:
         """Begin to stop: starts no more activities and waits for the running ones, at most so long.
@@ -143,11 +144,7 @@ class Engine:
         if small:
             self._core.put(functools.partial(_add_payloads, owner=instance_id, items=small))
         await self._core.committed()
-        if turn.ended is not None:
-            return core.ended_view(turn), True
-        view = self.view(instance_id)
-        assert view is not None, "it was committed"
-        return view, True
+        return self.view(instance_id) or rows.view(turn), True
 
     async def raise_event(self, instance_id: str, name: str, data: bytes) -> bool:
         """Send an event; durable when it returns. False if the instance is unknown or has ended.
@@ -310,8 +307,9 @@ class Engine:
     async def _existing(self, instance_id: str) -> records.InstanceView | None:
         if instance_id in self._purging:
             await self._core.committed()
-        if instance_id in self._core.live:
-            # Its own start may not be durable yet.
+        live = self._core.live.get(instance_id)
+        if live is not None and live.shown is None:
+            # Its own start is not durable yet.
             await self._core.committed()
         return self.view(instance_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import apsw
 
@@ -15,6 +16,7 @@ LOCK_FILE = "owner.lock"
 
 _BUSY_TIMEOUT_MS = 5_000
 _CACHED_STATEMENTS = 256
+_ROOM_BYTES = 64 * 1024
 
 
 class Hub:
@@ -85,7 +87,8 @@ def open_hub(folder: pathlib.Path) -> Hub:
 
 def unwritable(folder: pathlib.Path, error: BaseException) -> errors.HubError:
     """Describe a hub that cannot be written, with what to do about it."""
-    if isinstance(error, apsw.FullError):
+    # Where not even the shared memory file finds room, a full disk shows as an I/O error.
+    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and _no_room(folder)):
         reason, remedy = "the disk is full", "Free some space; the engine goes on by itself when there is room."
     elif isinstance(error, (apsw.ReadOnlyError, apsw.PermissionsError, apsw.CantOpenError)):
         reason, remedy = str(error), "Check the permissions of the folder and its files."
@@ -94,6 +97,13 @@ def unwritable(folder: pathlib.Path, error: BaseException) -> errors.HubError:
     else:
         reason, remedy = f"{error}", "Check the disk; the engine tries again by itself."
     return errors.HubError(f"The hub {folder} could not be written: {reason}.", remedy)
+
+
+def _no_room(folder: pathlib.Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _ROOM_BYTES
+    except OSError:
+        return False
 
 
 def _connect(path: pathlib.Path, *, write: bool) -> apsw.Connection:

@@ -260,6 +260,18 @@ class Live:
         self._record(turn, kind, key, data, attempt)
         return self._close(turn)
 
+    def land_child(self, key: str, ended: protocol.Ended, time: float) -> Turn | None:
+        """Send how a child ended, and record it; None if nobody waits for it any more."""
+        if key not in self.outstanding:
+            return None
+        if ended.failure is not None:
+            return self.land(records.FAILURE, key, ended.failure, records.encode(ended.failure), time)
+        try:
+            value = None if ended.output is None else self._orchestrator.decode(ended.output)
+        except Exception as error:
+            return self._close(self._broken(error))
+        return self.land(records.RESULT, key, value, ended.output, time)
+
     def terminate(self, reason: str, time: float) -> Turn:
         """End it from outside."""
         self.now = max(time, self.now)
@@ -308,13 +320,6 @@ class Live:
         if not self.outstanding:
             return True
         return min(work.fire_at for work in self.outstanding.values()) - self.now > STAY_FOR_TIMER_SECONDS
-
-    def keep_for_parking(self) -> records.Kept | None:
-        """Give the offered state if replaying the landings since the last stored one would cost more."""
-        offer = self._offer
-        if offer is None or offer.seq - self._kept_seq < KEEP_AT_PARKING_LANDINGS:
-            return None
-        return self._take_offer(offer)
 
     def older_epochs(self) -> dict[str, int]:
         """Give the epochs of outstanding work that was scheduled before the present one."""
@@ -366,19 +371,34 @@ class Live:
         turn.row = records.Row(self.number, self.seq, self.events, records.encode(record))
 
     def _close(self, turn: Turn) -> Turn:
+        offer = self._offer
+        if offer is not None and self.ended is None and self._worth_keeping(offer):
+            try:
+                turn.kept = self._take_offer(offer)
+            except Exception as error:
+                self._end(turn, protocol.Ended(failure=tracebacks.failure(error)))
         turn.time = self.now
         turn.custom_status = self.custom_status
         turn.last_event = self.events
-        offer = self._offer
-        if offer is not None and offer.seq - self._kept_seq >= KEEP_EVERY_LANDINGS and self.ended is None:
-            turn.kept = self._take_offer(offer)
         return turn
 
+    def _broken(self, error: Exception) -> Turn:
+        turn = self._turn = Turn(self)
+        self._end(turn, protocol.Ended(failure=tracebacks.failure(error)))
+        return turn
+
+    def _worth_keeping(self, offer: _Offer) -> bool:
+        landings = offer.seq - self._kept_seq
+        if landings >= KEEP_EVERY_LANDINGS:
+            return True
+        return landings >= KEEP_AT_PARKING_LANDINGS and self.parkable
+
     def _take_offer(self, offer: _Offer) -> records.Kept:
+        state = offer.state()
         self._offer = None
         self._kept_seq = offer.seq
         older = records.encode(offer.older)
-        return records.Kept(self.number, offer.seq, offer.epoch, older, offer.custom_status, offer.state())
+        return records.Kept(self.number, offer.seq, offer.epoch, older, offer.custom_status, state)
 
     def _replay(self, seq: int, record: records.Record) -> None:
         work = self.outstanding.get(record.key) if record.kind != records.EVENT else None
@@ -389,7 +409,11 @@ class Live:
         self.epoch = record.epoch
         value: Any = record.data
         if record.kind == records.RESULT and record.data is not None:
-            value = self._orchestrator.decode(record.data)
+            try:
+                value = self._orchestrator.decode(record.data)
+            except Exception as error:
+                self._broken(error)
+                return
         elif record.kind == records.FAILURE and record.data is not None:
             value = records.decode_failure(record.data)
         kind = records.KINDS[record.kind]

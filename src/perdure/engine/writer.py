@@ -162,7 +162,7 @@ class Writer(Generic[Item]):
             self._commit(items)
         except Exception as error:
             self._halted = True
-            self._disconnect()
+            self._undo(error)
             return error
         self._last_commit = time.monotonic()
         self._commit_seconds = self._last_commit - began
@@ -198,6 +198,17 @@ class Writer(Generic[Item]):
         except apsw.Error as error:
             # The log stays and is tried again after the next commit.
             log.warning("The hub's log could not be moved into its file: %s", error)
+
+    def _undo(self, error: Exception) -> None:
+        """Roll back. A full disk leaves the connection sound, and there may be no room to open another."""
+        if isinstance(error, apsw.FullError) and self._cursor is not None and self._connection is not None:
+            try:
+                if self._connection.in_transaction:
+                    self._cursor.execute("ROLLBACK")
+                return
+            except apsw.Error as second:
+                log.warning("A failed commit could not be rolled back: %s", second)
+        self._disconnect()
 
     def _disconnect(self) -> None:
         """Close the connection; an open transaction is rolled back by that."""

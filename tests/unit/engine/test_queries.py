@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from perdure import errors
+from perdure.engine import records
 from perdure.workflow import protocol
 
 from . import lab
@@ -78,7 +79,7 @@ async def test_events_have_gapless_ids_however_they_are_paged(bench: lab.Lab) ->
     assert [event.id for event in events] == list(range(1, 44))
     assert [event.data for event in events[:4]] == [b"first 0", b"first 1", b"first 2", b"1"]
     for limit in (1, 2, 3, 7, 43, 100):
-        paged = []
+        paged: list[records.Event] = []
         while page := bench.engine.events("a", paged[-1].id if paged else 0, limit):
             assert len(page) <= limit
             paged += page
