@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Never
@@ -250,7 +251,7 @@ def _die(life: Life) -> Never:
         asyncio.run(live(life))
         code = 0
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
