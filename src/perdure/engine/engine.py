@@ -146,14 +146,29 @@ class Engine:
         await self._core.committed()
         return self.view(instance_id) or rows.view(turn), True
 
-    async def raise_event(self, instance_id: str, name: str, data: bytes) -> bool:
-        """Send an event; durable when it returns. False if the instance is unknown or has ended.
+    async def raise_event(
+        self,
+        instance_id: str,
+        name: str,
+        data: bytes,
+        *,
+        guard: Callable[[bytes | None], bool] = lambda custom_status: True,
+    ) -> bool:
+        """Send an event; durable when it returns. False if the instance is unknown, has ended, or is guarded from it.
+
+        Args:
+            instance_id: Whom to.
+            name: The event's name.
+            data: What it carries.
+            guard: Given the custom status of this moment, says whether to send it; nothing comes between.
 
         Raises:
             HubError: If it could not be made durable: it was not sent.
         """
         live = self._core.find(instance_id)
-        turn = None if live is None else live.land(records.EVENT, name, data, data, self._clock())
+        turn = None
+        if live is not None and guard(live.custom_status):
+            turn = live.land(records.EVENT, name, data, data, self._clock())
         self._core.take(turn)
         # A refusal may rest on an end that is not durable yet.
         await self._core.committed()

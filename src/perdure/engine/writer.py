@@ -194,7 +194,7 @@ class Writer(Generic[Item]):
             return
         try:
             with self._guard:
-                self._connection.pragma(f"wal_checkpoint({mode})")
+                self._connection.execute(statements.text(f"checkpoint_{mode}")).fetchall()
         except apsw.Error as error:
             # The log stays and is tried again after the next commit.
             log.warning("The hub's log could not be moved into its file: %s", error)

@@ -124,3 +124,9 @@ WHERE timers.fire_at <= ? ORDER BY timers.fire_at LIMIT ?
 
 -- name: select_payload
 SELECT body FROM payloads WHERE owner = ? AND digest = ?
+
+-- name: checkpoint_passive
+PRAGMA wal_checkpoint(passive)
+
+-- name: checkpoint_truncate
+PRAGMA wal_checkpoint(truncate)
