@@ -48,6 +48,8 @@ async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.
     async with local.LocalHost(app, hub=told.hub, settings=told, host=told.host, port=told.port, log=log) as hosting:
         for line in banner(app, told, hosting.url or ""):
             log.say(line)
+        if log.as_json:
+            log.note(f"Serving {', '.join(app.workflows)} on {hosting.url}")
         await stop.asked()
         log.note("Stopping: what runs is finished or parked. Once more to stop at once.")
         await hosting.drain(DRAIN_SECONDS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from perdure import errors
+from perdure.hosts.local import mailbox
 from perdure.payloads import refs
 from perdure.routes import runs
 
@@ -30,7 +32,8 @@ class BridgedRuns:
 
     def __init__(self, inner: runs.Runs, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
-        self._loop = loop
+        self._there = mailbox.Mailbox(loop)
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, mailbox.Mailbox] = weakref.WeakKeyDictionary()
         self._healthy = True
 
     # What changes something is not abandoned when the client leaves: it may be half done.
@@ -67,9 +70,10 @@ class BridgedRuns:
 
     async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
         """Give a run's events as they come; the engine's side pauses while nobody takes them."""
-        pump = _Pump(self._loop, lambda: self._inner.follow(run_id, after))
+        pump = _Pump(self._there, self._home(), lambda: self._inner.follow(run_id, after))
         try:
-            _submit(self._loop, pump.begin)
+            if not self._there.post(pump.begin):
+                raise _stopping()
             while True:
                 batch = await pump.take()
                 if not batch:
@@ -77,7 +81,7 @@ class BridgedRuns:
                 for event in batch:
                     yield event
         finally:
-            _submit_if_open(self._loop, pump.cancel)
+            self._there.post(pump.cancel)
 
     async def healthy(self) -> bool:
         """Say whether the host can take work; what it said last, while user code blocks the engine's loop."""
@@ -91,24 +95,32 @@ class BridgedRuns:
         return self._healthy
 
     async def _call(self, make: Callable[[], Coroutine[Any, Any, T]], *, cancels: bool = True) -> T:
-        call = _Call(make)
-        _submit(self._loop, call.begin)
+        call = _Call(make, self._home())
+        if not self._there.post(call.begin):
+            raise _stopping()
         try:
             return await call.answer
         except asyncio.CancelledError:
             if cancels:
-                _submit_if_open(self._loop, call.cancel)
+                self._there.post(call.cancel)
             raise
+
+    def _home(self) -> mailbox.Mailbox:
+        loop = asyncio.get_running_loop()
+        found = self._homes.get(loop)
+        if found is None:
+            found = self._homes[loop] = mailbox.Mailbox(loop)
+        return found
 
 
 class _Call(Generic[T]):
     """One call on the engine's loop, its answer awaited on the caller's."""
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], home: mailbox.Mailbox) -> None:
         self._make = make
-        self._home = asyncio.get_running_loop()
+        self._home = home
         self._task: asyncio.Task[T] | None = None
-        self.answer: asyncio.Future[T] = self._home.create_future()
+        self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def begin(self) -> None:
         self._task = asyncio.create_task(self._make())
@@ -121,7 +133,7 @@ class _Call(Generic[T]):
     def _landed(self, task: asyncio.Task[T]) -> None:
         # Retrieved here whoever still listens: a call whose client left must not be reported as unheard.
         failure = None if task.cancelled() else task.exception()
-        _submit_if_open(self._home, self._answer, task, failure)
+        self._home.post(self._answer, task, failure)
 
     def _answer(self, task: asyncio.Task[T], failure: BaseException | None) -> None:
         if self.answer.done():
@@ -137,10 +149,12 @@ class _Call(Generic[T]):
 class _Pump:
     """Carries an iterator's items from the engine's loop to the caller's, in batches, with backpressure."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: Callable[[], AsyncIterator[runs.Event]]) -> None:
-        self._loop = loop
+    def __init__(
+        self, there: mailbox.Mailbox, home: mailbox.Mailbox, source: Callable[[], AsyncIterator[runs.Event]]
+    ) -> None:
+        self._there = there
+        self._home = home
         self._source = source
-        self._home = asyncio.get_running_loop()
         self._items: collections.deque[runs.Event] = collections.deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -182,7 +196,7 @@ class _Pump:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            _submit_if_open(self._home, self._news.set)
+            self._home.post(self._news.set)
 
     # On the caller's loop.
 
@@ -195,29 +209,13 @@ class _Pump:
             over = self._over
             batch = [self._items.popleft() for _ in range(len(self._items))]
             if batch:
-                _submit_if_open(self._loop, self._room.set)
+                self._there.post(self._room.set)
                 return batch
             if over:
                 if self._failure is not None:
                     raise self._failure
                 return []
             await self._news.wait()
-
-
-def _submit(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(call)
-    except RuntimeError as error:
-        raise _stopping() from error
-
-
-def _submit_if_open(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    # A loop that closed meanwhile has nobody left who waits.
-    try:
-        loop.call_soon_threadsafe(call, *args)
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
 
 
 def _stopping() -> errors.HubError:

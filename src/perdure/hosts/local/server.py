@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import uvicorn
 
 from perdure import errors
+from perdure.hosts.local import corked, web
 from perdure.hosts.local import cors as origins
-from perdure.hosts.local import web
 from perdure.routes import site as sites
 
 BACKLOG = 2048
@@ -43,6 +43,7 @@ class Server:
             lifespan="off",
             proxy_headers=False,
             server_header=False,
+            http=corked.CorkedProtocol,
             ws="none",
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,

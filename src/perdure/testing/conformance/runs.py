@@ -225,7 +225,7 @@ class RunsSuite:
             cursor = page.cursor
             if cursor is None:
                 break
-            assert len(page.runs) == 3  # noqa: PLR2004
+            assert len(page.runs) == 3
         assert sorted(run.id for run in found) == expected
         assert [run.created for run in found] == sorted((run.created for run in found), reverse=True)
 
