@@ -63,13 +63,14 @@ class Result:
         return [data for kind, data in self.events if kind == "warning" and data.get("code") == code]
 
 
-async def in_process(workflow: Workflow, value: Any) -> Result:
+async def in_process(workflow: Workflow, value: Any, on_superstep: Callable[[], None] = lambda: None) -> Result:
     """Run with ``Workflow.run()``: what it does there is what it must do when hosted."""
     result = Result()
     failure: tuple[str, str] | None = None
     try:
         async for event in workflow.run(value, stream=True):
             if event.type == "superstep_started":
+                on_superstep()
                 result.supersteps.append([])
             elif event.type == "executor_invoked":
                 result.supersteps[-1].append((event.executor_id or "", event.data))

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from agent_framework import Case, Default, Executor, Workflow, WorkflowBuilder, WorkflowContext, handler
-
 from tests.workflow import support
 
 
@@ -111,7 +110,7 @@ async def test_targeted_send_through_a_group_goes_to_that_target_if_it_is_select
 
 @pytest.mark.parametrize("mode", support.MODES)
 async def test_conditions_and_selections_run_once_per_message(mode: support.Mode) -> None:
-    """Async edge conditions are awaited; conditions and selections run once per message, however often a host replays."""
+    """Async edge conditions are awaited; conditions and selections run once per message, however often it replays."""
     asked: list[tuple[str, Any]] = []
 
     async def small(value: Any) -> bool:

@@ -184,6 +184,7 @@ class _Encoder:
             folded,
             definition,
             failure,
+            bool(ctx.sent) and not routes,
         )
 
     def _encode(self, value: Any, where: str) -> refs.Ref:

@@ -136,6 +136,9 @@ class WorkflowOrchestrator:
                     return _fail(host, state, _conflict_failure(crossed.conflicts))
                 host.emit(events.of("superstep_completed", state.superstep))
                 state = crossed.state
+                if crossed.sent and state.superstep > graph.max_iterations:
+                    # As in process, where what was sent is routed only by the superstep that may not start.
+                    return _fail(host, state, _not_converged(graph))
                 if state.due and state.superstep <= graph.max_iterations:
                     _announce(host, state)
                     host.keep(_keeper(state))

@@ -88,6 +88,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
         folded: A new base of the snapshot.
         definition: Digest of the code's definition where it is not the one the run was told; else empty.
         failure: A routing error: the work is done and is not done again, but the run fails.
+        unheard: Whether it sent messages that went nowhere.
     """
 
     messages: tuple[Sent, ...] = ()
@@ -99,6 +100,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
     folded: snapshot.Folded | None = None
     definition: bytes = b""
     failure: protocol.Failure | None = None
+    unheard: bool = False
 
 
 class Buffered(msgspec.Struct, frozen=True, array_like=True):
@@ -141,10 +143,12 @@ class Barrier(msgspec.Struct, frozen=True):
     Attributes:
         state: The run after it.
         conflicts: Keys that two executors of the superstep wrote; the later in canonical order wins.
+        sent: Whether anything was sent, even if it reached nobody.
     """
 
     state: RunState
     conflicts: tuple[str, ...] = ()
+    sent: bool = False
 
 
 def initial(graph: shape.Shape, message: refs.Ref, source: str) -> RunState:
@@ -213,7 +217,7 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
         definition,
         state.failure,
     )
-    return Barrier(advanced, conflicts)
+    return Barrier(advanced, conflicts, any(result.messages or result.unheard for _, result in results))
 
 
 def output_key(page: int) -> str:
