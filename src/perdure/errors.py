@@ -49,5 +49,9 @@ class InvalidInput(PerdureError):
 
     def __init__(self, problems: Sequence[tuple[str, str]], message: str = "") -> None:
         told = "; ".join(f"{pointer or '(the whole body)'}: {what}" for pointer, what in problems[:5])
-        super().__init__(message or f"The body does not fit the workflow's input: {told}.")
+        super().__init__(message or f"The body does not fit what is asked for: {told}.")
         self.errors = tuple(problems)
+
+
+class MalformedInput(InvalidInput):
+    """A body is not what its content type says."""

@@ -16,6 +16,7 @@ from opentelemetry import propagate
 from perdure import errors, tracebacks
 from perdure.payloads import refs
 from perdure.workflow import (
+    answers,
     events,
     executor_state,
     graph,
@@ -65,6 +66,7 @@ class Activities:
         self._shelf = shelf
         self._live: dict[str, dict[str, executor_state.Live]] = {}
         self.stranded: dict[str, str] = {}
+        self.host_metadata: dict[str, Any] = {}
 
     def release(self, run: str) -> None:
         """Drop the copies of a run that has ended or left memory."""
@@ -89,7 +91,8 @@ class Activities:
         live = copies.pop(executor_id, None)
         if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
             live = await kind.make(instance_id, known, run)
-        ctx = recorder.Recorder(self._classify)
+        metadata = {**self.host_metadata, "instance_id": instance_id, "workflow_name": self._shape.workflow}
+        ctx = recorder.Recorder(self._classify, f"{instance_id}/{key}", metadata)
         with _trace(call.trace), _contained(executor_id):
             await _execute(live, call.delivery, run, state, ctx)
         blobs: list[refs.Blob] = []
@@ -119,15 +122,27 @@ async def _execute(
     ctx: recorder.Recorder,
 ) -> None:
     data: Any = [run.decode(ref) for ref in delivery.messages] if delivery.joined else run.decode(delivery.messages[0])
-    message = graph.message(data, delivery.sources[0], delivery.traces)
-    await live.executor.execute(
-        message,
-        list(delivery.sources),
-        state,
-        ctx,  # type: ignore[arg-type]  # a hosted executor needs only part of the runner's protocol
-        trace_contexts=message.trace_contexts,
-        source_span_ids=message.source_span_ids,
-    )
+    source = delivery.sources[0]
+    if delivery.request is None:
+        message = graph.message(data, source, delivery.traces)
+    else:
+        asked = run.decode(delivery.request.data)
+        message = graph.answer(data, source, delivery.request.id, delivery.executor, asked, type(data))
+        if not live.executor.can_handle(message):
+            ctx.warn(
+                f"Executor {delivery.executor!r} has no response handler for a {type(asked).__name__} answered with "
+                f"a {type(data).__name__}; the answer was dropped."
+            )
+            return
+    with graph.hosted(live.executor):
+        await live.executor.execute(
+            message,
+            list(delivery.sources),
+            state,
+            ctx,  # type: ignore[arg-type]  # a hosted executor needs only part of the runner's protocol
+            trace_contexts=message.trace_contexts,
+            source_span_ids=message.source_span_ids,
+        )
 
 
 class _Encoder:
@@ -236,7 +251,7 @@ class _Encoder:
         executor_id = self._call.delivery.executor
         ref = self._encode(event.data, f"a request of executor {executor_id!r}")
         request = run_state.Request(
-            event.request_id, executor_id, ref, type(event.data).__name__, _type_name(event.response_type)
+            event.request_id, executor_id, ref, type(event.data).__name__, answers.type_name(event.response_type)
         )
         fields = {"requestId": request.id, "responseType": request.response_type}
         self._events.append(events.of("request_info", self._call.superstep, executor_id, ref, fields))
@@ -280,10 +295,6 @@ _page_decoder = msgspec.msgpack.Decoder(list[refs.Ref])
 def page(ref: refs.Ref, read: Callable[[bytes, str], bytes]) -> list[refs.Ref]:
     """Read a page of outputs."""
     return _page_decoder.decode(ref.inline if ref.inline is not None else read(ref.digest, ref.owner))
-
-
-def _type_name(kind: Any) -> str:
-    return getattr(kind, "__qualname__", None) or str(kind)
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import agent_framework
-from agent_framework import Executor, Workflow, WorkflowEvent, WorkflowMessage
+from agent_framework import Executor, Workflow, WorkflowContext, WorkflowEvent, WorkflowMessage
 
 from perdure import errors
 from perdure.workflow import shape
@@ -25,6 +26,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "FanInEdgeRunner.restore_state": ("self", "state"),
     },
     "agent_framework._workflows._edge": {
+        "EdgeGroup": ("edges",),
         "InternalEdgeGroup": ("executor_id",),
         "Edge": ("source_id", "target_id", "condition", "condition_name"),
     },
@@ -41,6 +43,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "State._validate": ("self", "key", "validator"),
     },
     "agent_framework._workflows._runner_context": {
+        "MessageType": (),
         "WorkflowMessage": (
             "data",
             "source_id",
@@ -62,8 +65,29 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
             "source_span_ids",
         ),
         "Executor.can_handle": ("self", "message"),
+        "Executor._create_context_for_handler": (
+            "self",
+            "source_executor_ids",
+            "state",
+            "runner_context",
+            "trace_contexts",
+            "source_span_ids",
+            "request_id",
+        ),
         "Executor.on_checkpoint_save": ("self",),
         "Executor.on_checkpoint_restore": ("self", "state"),
+    },
+    "agent_framework._workflows._workflow_context": {
+        "WorkflowContext": (
+            "executor",
+            "source_executor_ids",
+            "state",
+            "runner_context",
+            "trace_contexts",
+            "source_span_ids",
+            "request_id",
+        ),
+        "WorkflowContext.request_info": ("self", "request_data", "response_type", "request_id"),
     },
     "agent_framework._workflows._const": {"INTERNAL_SOURCE_ID": ("executor_id",)},
     "agent_framework._workflows._typing_utils": {"is_instance_of": ("data", "target_type")},
@@ -84,6 +108,7 @@ EXECUTOR_ATTRIBUTES: Final = frozenset(
         "_original_func",
         "_has_context",
         "_is_async",
+    "is_request_response_capable",
     }
 )
 """Attributes that the framework gives an executor; any other is the user's."""
@@ -116,9 +141,10 @@ if gone := moved():
         'pip install "agent-framework-core>=1.23,<2" --upgrade, or upgrade perdure.'
     )
 
-from agent_framework._workflows import _const, _edge, _edge_runner, _state, _typing_utils  # noqa: E402
+from agent_framework._workflows import _const, _edge, _edge_runner, _runner_context, _state, _typing_utils  # noqa: E402
 
 State = _state.State
+MessageType = _runner_context.MessageType
 is_instance_of = _typing_utils.is_instance_of
 internal_source = _const.INTERNAL_SOURCE_ID
 
@@ -165,6 +191,38 @@ def message(
         trace_contexts=[context for context, _ in traces] or None,
         source_span_ids=[span for _, span in traces] or None,
     )
+
+
+def answer(data: Any, source: str, request_id: str, executor: str, asked: Any, response_type: Any) -> WorkflowMessage:
+    """Wrap an answer as the framework's response handlers take it."""
+    event = WorkflowEvent.request_info(request_id, executor, asked, response_type)
+    return WorkflowMessage(
+        data=data, source_id=source, target_id=executor, type=MessageType.RESPONSE, original_request_info_event=event
+    )
+
+
+class HostedContext(WorkflowContext[Any, Any]):
+    """The context of a hosted executor: requests get ids that the same step always makes again."""
+
+    async def request_info(self, request_data: object, response_type: Any, *, request_id: str | None = None) -> None:
+        """Request information from outside of the workflow."""
+        given = request_id or self._runner_context.next_request_id()  # type: ignore[attr-defined]  # perdure's own
+        await super().request_info(request_data, response_type, request_id=given)
+
+
+@contextmanager
+def hosted(executor: Executor) -> Iterator[None]:
+    """Give an executor hosted contexts for as long as this lasts."""
+    own = vars(executor)
+
+    def create(*arguments: Any, **named: Any) -> HostedContext:
+        return HostedContext(executor, *arguments, **named)
+
+    own["_create_context_for_handler"] = create
+    try:
+        yield
+    finally:
+        del own["_create_context_for_handler"]
 
 
 class Routed:

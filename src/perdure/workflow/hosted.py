@@ -10,6 +10,7 @@ from agent_framework import Executor, Workflow, WorkflowViz
 from perdure.payloads import codec, refs, registry, store
 from perdure.workflow import (
     activity,
+    answers,
     events,
     executor_state,
     graph,
@@ -67,6 +68,7 @@ class HostedWorkflow:
         self._strict = strict_executor_state
         self._fail_on_conflict = fail_on_conflict
         self._admit_types(known)
+        self.answer_types = answers.AnswerTypes(self.workflow.executors)
         start = self.workflow.get_start_executor()
         self._input = start_input.StartInput(
             self.workflow.input_types, lambda value: start.can_handle(graph.message(value, "input"))
@@ -80,6 +82,26 @@ class HostedWorkflow:
             InvalidInput: If it does not fit the type.
         """
         return self.encode(self._input.decode(body, content_type))
+
+    def accept_answer(
+        self, request: run_state.Request, asked: Callable[[], Any], body: bytes, content_type: str
+    ) -> tuple[refs.Ref, list[refs.Blob]]:
+        """Decode the answer to a request to the type that it asks for, and encode it.
+
+        Args:
+            request: The request.
+            asked: Gives what it asks.
+            body: The answer as it was sent.
+            content_type: Its media type.
+
+        Raises:
+            EmptyInput: If there is none.
+            MalformedInput: If it is not JSON.
+            InvalidInput: If it does not fit.
+        """
+        blobs: list[refs.Blob] = []
+        value = self.answer_types.read(request, asked, body, content_type)
+        return self.codec.encode(value, blobs, where=f"the answer to request {request.id!r}"), blobs
 
     def take(self, value: Any) -> tuple[refs.Ref, list[refs.Blob]]:
         """Encode a live value, which the start executor must take, as the input of a run.
@@ -176,7 +198,6 @@ class Bound:
             naming.orchestration(hosted.name),
             # A run of older code may need an executor that is gone: the activity says so, and waits.
             lambda executor: names.get(executor, self._any_activity),
-            graph.internal_source,
             fail_on_conflict=fail_on_conflict,
             release=release,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -59,14 +59,33 @@ class RunOutput(msgspec.Struct, frozen=True, array_like=True):
     superstep: int
 
 
+class RunStatus(msgspec.Struct, frozen=True, array_like=True):
+    """What a run says of itself while it goes on: its custom status.
+
+    Attributes:
+        superstep: The superstep in which it last changed.
+        requests: The open requests.
+    """
+
+    superstep: int
+    requests: tuple[run_state.Request, ...]
+
+
+ANSWER: Final = "answer"
+"""Name of the event that carries an answer."""
+
 _encoder = msgspec.msgpack.Encoder()
 _results: Final = msgspec.msgpack.Decoder(run_state.StepResult)
 _states: Final = msgspec.msgpack.Decoder(run_state.RunState)
 _inputs: Final = msgspec.msgpack.Decoder(RunInput)
 _outputs: Final = msgspec.msgpack.Decoder(RunOutput)
+_answers: Final = msgspec.msgpack.Decoder(run_state.Answer)
+_statuses: Final = msgspec.msgpack.Decoder(RunStatus)
 
 decode_output: Callable[[bytes], RunOutput] = _outputs.decode
 decode_input: Callable[[bytes], RunInput] = _inputs.decode
+decode_status: Callable[[bytes], RunStatus] = _statuses.decode
+encode_answer: Callable[[run_state.Answer], bytes] = _encoder.encode
 encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
 
 
@@ -81,7 +100,6 @@ class WorkflowOrchestrator:
     Args:
         name: Durable name of the orchestration.
         activity: Durable name of the activity of an executor, by its id.
-        source: Sender of a run's input, by the start executor's id.
         fail_on_conflict: Whether two siblings that write one key fail the run.
         release: Told the run's id when its orchestration leaves memory.
     """
@@ -90,14 +108,12 @@ class WorkflowOrchestrator:
         self,
         name: str,
         activity: Callable[[str], str],
-        source: Callable[[str], str],
         *,
         fail_on_conflict: bool = False,
         release: Callable[[str], None] = lambda run: None,
     ) -> None:
         self.name = name
         self._activity = activity
-        self._source = source
         self._fail_on_conflict = fail_on_conflict
         self._release = release
 
@@ -106,7 +122,7 @@ class WorkflowOrchestrator:
         started = _inputs.decode(call)
         graph = shape.decode(started.graph)
         host.emit(events.of("started"))
-        state = run_state.initial(graph, started.message, self._source(graph.start))
+        state = run_state.initial(graph, started.message, graph.internal_source(graph.start))
         _announce(host, state)
         return (yield from self._supersteps(host, graph, state, started.trace))
 
@@ -123,18 +139,26 @@ class WorkflowOrchestrator:
         self, host: protocol.Host, graph: shape.Shape, state: run_state.RunState, trace: dict[str, str]
     ) -> protocol.Steps:
         try:
-            while state.due:
-                if state.superstep > graph.max_iterations:
-                    return _fail(host, state, _not_converged(graph))
-                state = yield from self._superstep(host, state, trace)
-                if state.failure is not None:
-                    return _fail(host, state, state.failure)
+            while state.due or state.requests:
+                if not state.due:
+                    # Open requests keep a run alive; it costs nothing while it waits.
+                    host.keep(_keeper(state))
+                    state = _hear(host, state, (yield))
+                    if not state.answers:
+                        continue
+                else:
+                    if state.superstep > graph.max_iterations:
+                        return _fail(host, state, _not_converged(graph))
+                    state = yield from self._superstep(host, state, trace)
+                    if state.failure is not None:
+                        return _fail(host, state, state.failure)
                 crossed = run_state.barrier(graph, state)
                 for name in crossed.conflicts:
                     host.emit(_conflict(state.superstep, name))
                 if crossed.conflicts and self._fail_on_conflict:
                     return _fail(host, state, _conflict_failure(crossed.conflicts))
-                host.emit(events.of("superstep_completed", state.superstep))
+                if state.due:
+                    host.emit(events.of("superstep_completed", state.superstep))
                 state = crossed.state
                 if crossed.sent and state.superstep > graph.max_iterations:
                     # As in process, where what was sent is routed only by the superstep that may not start.
@@ -142,10 +166,6 @@ class WorkflowOrchestrator:
                 if state.due and state.superstep <= graph.max_iterations:
                     _announce(host, state)
                     host.keep(_keeper(state))
-            while state.requests:
-                # Open requests keep a run alive; it costs nothing while it waits.
-                host.status(_waiting(state))
-                yield
             host.emit(events.of("completed"))
             return protocol.Ended(_encoder.encode(RunOutput(state.snapshot, state.outputs, state.superstep - 1)))
         finally:
@@ -162,6 +182,7 @@ class WorkflowOrchestrator:
         while out:
             landed = yield
             if landed.kind not in ("result", "failure"):
+                state = _hear(host, state, landed)
                 continue
             position = out.pop(landed.key)
             delivery = state.due[position]
@@ -173,6 +194,8 @@ class WorkflowOrchestrator:
                 host.emit(event)
             host.emit(events.of("executor_completed", state.superstep, delivery.executor))
             state = run_state.land(state, position, result)
+            if result.requests:
+                _show(host, state)
             if state.failure is not None:
                 return state
             if (following := _next_to(state, position)) is not None:
@@ -216,11 +239,20 @@ def _keeper(state: run_state.RunState) -> Callable[[], bytes]:
     return lambda: _encoder.encode(state)
 
 
-def _waiting(state: run_state.RunState) -> bytes:
-    waiting: list[dict[str, Any]] = [
-        {"requestId": request.id, "sourceExecutor": request.executor} for request in state.requests
-    ]
-    return msgspec.json.encode({"superstep": state.superstep - 1, "pendingRequests": waiting})
+def _hear(host: protocol.Host, state: run_state.RunState, landed: protocol.Landed) -> run_state.RunState:
+    """Take in what came from outside; anything but an answer to an open request changes nothing."""
+    if landed.kind != "event" or landed.key != ANSWER:
+        return state
+    answered = run_state.answer(state, _answers.decode(landed.value))
+    if answered is not state:
+        request, message = answered.answers[-1]
+        host.emit(events.of("response", state.superstep, request.executor, message, {"requestId": request.id}))
+        _show(host, answered)
+    return answered
+
+
+def _show(host: protocol.Host, state: run_state.RunState) -> None:
+    host.status(_encoder.encode(RunStatus(state.superstep, state.requests)))
 
 
 def _fail(host: protocol.Host, state: run_state.RunState, failure: protocol.Failure) -> protocol.Ended:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from agent_framework import WorkflowEvent, WorkflowMessage
+
+REQUEST_NAMESPACE: Final = uuid.UUID("5d0f6a57-8f0b-5b7e-a3c1-4b8f7f0d2c66")
 
 _OWN: Final = frozenset({"executor_invoked", "executor_completed", "executor_failed"})
 
@@ -15,10 +18,15 @@ class Recorder:
 
     Args:
         classify: Says of an executor id whether its outputs are outputs, intermediate or hidden.
+        step: Name of the step in all of the hub; the ids of requests are made of it.
+        metadata: What an executor may learn of its host.
     """
 
-    def __init__(self, classify: Callable[[str], Any]) -> None:
+    def __init__(self, classify: Callable[[str], Any], step: str, metadata: Mapping[str, Any]) -> None:
         self._classify = classify
+        self._step = step
+        self._made = 0
+        self.host_metadata = metadata
         self.sent: list[WorkflowMessage] = []
         self.events: list[WorkflowEvent[Any]] = []
         self.requests: list[WorkflowEvent[Any]] = []
@@ -32,10 +40,23 @@ class Recorder:
         if event.type not in _OWN:
             self.events.append(event)
 
+    def next_request_id(self) -> str:
+        """Make the id of a request: run again, the step makes the same ones, so that a mailed one stays alive."""
+        self._made += 1
+        return str(uuid.uuid5(REQUEST_NAMESPACE, f"{self._step}/{self._made}"))
+
+    async def get_pending_request_info_events(self) -> dict[str, WorkflowEvent[Any]]:
+        """Give the requests that this step made, the newest last."""
+        return {event.request_id: event for event in self.requests}
+
     async def add_request_info_event(self, event: WorkflowEvent[Any]) -> None:
         """Write down a request to the world outside."""
         self.requests.append(event)
         self.events.append(event)
+
+    def warn(self, said: str) -> None:
+        """Write down a warning."""
+        self.events.append(WorkflowEvent.warning(said))
 
     def classify_yielded_output(self, executor_id: str) -> Any:
         """Say what an executor's outputs are."""

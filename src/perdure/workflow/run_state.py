@@ -26,6 +26,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
         messages: The value; for a fan-in one value for each contribution.
         joined: Whether ``messages`` is delivered as a list.
         traces: Trace contexts of the senders.
+        request: The request that the message answers, if it is an answer.
     """
 
     executor: str
@@ -34,6 +35,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
     messages: tuple[refs.Ref, ...]
     joined: bool = False
     traces: Traces = ()
+    request: Request | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +105,18 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
     unheard: bool = False
 
 
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody outside said to a request.
+
+    Attributes:
+        request: The id of the request.
+        message: The answer, of the type that was asked for.
+    """
+
+    request: str
+    message: refs.Ref
+
+
 class Buffered(msgspec.Struct, frozen=True, array_like=True):
     """A contribution that waits in a fan-in group."""
 
@@ -121,7 +135,8 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
         snapshot: The shared state as committed by the superstep before.
         buffers: Contributions that wait in fan-in groups, in order of arrival.
         outputs: How many pages of outputs the snapshot holds.
-        requests: Open requests.
+        requests: Open requests, in the order in which they were made.
+        answers: Answers with their requests that are delivered in the next superstep.
         definition: Digest of the definition that ran last.
         failure: Why the run failed.
     """
@@ -133,6 +148,7 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
     buffers: tuple[Buffered, ...] = ()
     outputs: int = 0
     requests: tuple[Request, ...] = ()
+    answers: tuple[tuple[Request, refs.Ref], ...] = ()
     definition: bytes = b""
     failure: protocol.Failure | None = None
 
@@ -186,9 +202,26 @@ def view(state: RunState, position: int) -> snapshot.Snapshot:
 
 
 def land(state: RunState, position: int, result: StepResult) -> RunState:
-    """Take in a result."""
+    """Take in a result; what it asks is open from here on, while its siblings go on."""
     landed = (*state.landed[:position], result, *state.landed[position + 1 :])
-    return msgspec.structs.replace(state, landed=landed, failure=state.failure or result.failure)
+    requests = state.requests
+    if result.requests:
+        # Asked again under an id that is open already, a request takes the place of the one before.
+        again = {request.id for request in result.requests}
+        requests = (*(request for request in requests if request.id not in again), *result.requests)
+    return msgspec.structs.replace(state, landed=landed, requests=requests, failure=state.failure or result.failure)
+
+
+def answer(state: RunState, given: Answer) -> RunState:
+    """Take in an answer; one to a request that is not open changes nothing."""
+    for position, request in enumerate(state.requests):
+        if request.id == given.request:
+            return msgspec.structs.replace(
+                state,
+                requests=(*state.requests[:position], *state.requests[position + 1 :]),
+                answers=(*state.answers, (request, given.message)),
+            )
+    return state
 
 
 def complete(state: RunState) -> bool:
@@ -201,10 +234,8 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
     results = [(delivery, result) for delivery, result in zip(state.due, state.landed, strict=True) if result]
     seen, conflicts, pages = _commit(state, results)
     due, buffers = _route(graph, state, results)
-    requests = state.requests
     definition = state.definition
     for _, result in results:
-        requests += result.requests
         definition = result.definition or definition
     advanced = RunState(
         state.superstep + 1,
@@ -213,7 +244,8 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
         seen,
         buffers,
         pages,
-        requests,
+        state.requests,
+        (),
         definition,
         state.failure,
     )
@@ -265,11 +297,19 @@ def _route(
     ordinals: dict[str, int] = {}
 
     def deliver(
-        target: str, sources: tuple[str, ...], messages: tuple[refs.Ref, ...], joined: bool, traces: Traces
+        target: str,
+        sources: tuple[str, ...],
+        messages: tuple[refs.Ref, ...],
+        joined: bool = False,
+        traces: Traces = (),
+        request: Request | None = None,
     ) -> None:
         ordinal = ordinals.get(target, 0)
         ordinals[target] = ordinal + 1
-        due.append(Delivery(target, ordinal, sources, messages, joined, traces))
+        due.append(Delivery(target, ordinal, sources, messages, joined, traces, request))
+
+    for request, message in state.answers:
+        deliver(request.executor, (graph.internal_source(request.executor),), (message,), request=request)
 
     for source, sent_by in senders.items():
         for group in graph.by_source.get(source, ()):

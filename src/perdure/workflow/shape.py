@@ -58,6 +58,13 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, dict=True):
                 found.setdefault(source, []).append(index)
         return {source: tuple(indexes) for source, indexes in found.items()}
 
+    def internal_source(self, executor: str) -> str:
+        """Give the sender under which the world outside reaches an executor."""
+        for group in self.groups:
+            if group.kind == "internal" and group.targets == (executor,):
+                return group.sources[0]
+        return executor
+
     @cached_property
     def encoded(self) -> bytes:
         """The shape as a run's input carries it."""

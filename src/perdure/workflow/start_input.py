@@ -29,7 +29,7 @@ class StartInput:
         self._accepted = tuple(accepted)
         self._fits = fits
         self._adapters = {index: _adapter(kind) for index, kind in enumerate(self._accepted)}
-        self._only_text = bool(self._accepted) and all(kind is str for kind in self._accepted)
+        self.only_text = bool(self._accepted) and all(kind is str for kind in self._accepted)
 
     def decode(self, body: bytes, content_type: str) -> Any:
         """Give the value that a body stands for.
@@ -44,19 +44,19 @@ class StartInput:
         """
         if not body.strip():
             raise errors.EmptyInput("The request has no body.", "Send the workflow's input, as JSON or as plain text.")
-        media = content_type.partition(";")[0].strip().lower()
+        media = media_type(content_type)
         if media.startswith("text/"):
-            return self.check(_text(body))
+            return self.check(text(body))
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if self._only_text or not media.endswith("json"):
-                return self.check(_text(body))
+            if self.only_text or not media.endswith("json"):
+                return self.check(text(body))
             raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
         if value is None:
             raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
-        if self._only_text and not isinstance(value, str):
-            return self.check(_text(body))
+        if self.only_text and not isinstance(value, str):
+            return self.check(text(body))
         return self.convert(value)
 
     def convert(self, value: Any) -> Any:
@@ -150,7 +150,17 @@ def _framework_value(value: Any, kind: Any) -> Any:
     return value
 
 
-def _text(body: bytes) -> str:
+def media_type(content_type: str) -> str:
+    """Give the media type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def text(body: bytes) -> str:
+    """Read a body as text.
+
+    Raises:
+        InvalidInput: If it is not UTF-8.
+    """
     try:
         return body.decode()
     except UnicodeDecodeError as error:
