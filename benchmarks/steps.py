@@ -128,6 +128,7 @@ class Case:
         stamped: Whether the time of a step is taken from the second step's beginning to the last one's.
         against: Who is measured.
         per_step: Seconds a step, by contender, a round each.
+        cpu: Seconds of processor time a step, likewise; less moved by what else the machine does.
     """
 
     name: str
@@ -137,9 +138,13 @@ class Case:
     stamped: bool = False
     against: tuple[str, ...] = ("in process", "perdure", "floor")
     per_step: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, contender: str) -> float:
         return figures.median(self.per_step[contender])
+
+    def cpu_median(self, contender: str) -> float:
+        return figures.median(self.cpu[contender])
 
     def ratio(self, over: str, under: str) -> float:
         return figures.ratio(self.per_step[over], self.per_step[under])
@@ -153,17 +158,25 @@ class Rows:
     record_bytes: int = 0
 
 
-# The contenders; each gives seconds a step.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Time and processor time of a step, seconds."""
+
+    wall: float
+    cpu: float
 
 
-async def in_process(case: Case, folder: pathlib.Path, rows: Rows) -> float:
+# The contenders; each gives what a step takes.
+
+
+async def in_process(case: Case, folder: pathlib.Path, rows: Rows) -> Taken:
     """``Workflow.run()``: nothing durable. The workflows, one a run, are built beforehand."""
     await case.build().run(min(case.steps, 50))
     workflows = [case.build() for _ in range(case.runs)]
     return await _timed(case, lambda: asyncio.gather(*(workflow.run(case.steps) for workflow in workflows)))
 
 
-async def durable(case: Case, folder: pathlib.Path, rows: Rows) -> float:
+async def durable(case: Case, folder: pathlib.Path, rows: Rows) -> Taken:
     """perdure on a fresh hub, from the start of the runs to their outputs."""
     app = AgentFunctionApp(workflow=case.build(), app_folder=folder)
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -176,7 +189,7 @@ async def durable(case: Case, folder: pathlib.Path, rows: Rows) -> float:
     return taken
 
 
-async def floor(case: Case, folder: pathlib.Path, rows: Rows) -> float:
+async def floor(case: Case, folder: pathlib.Path, rows: Rows) -> Taken:
     """The same rows through a writer thread, committed in groups: no engine, no workflow."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         commits = ThreadCommits(place)
@@ -186,7 +199,7 @@ async def floor(case: Case, folder: pathlib.Path, rows: Rows) -> float:
             commits.close()
 
 
-async def floor_here(case: Case, folder: pathlib.Path, rows: Rows) -> float:
+async def floor_here(case: Case, folder: pathlib.Path, rows: Rows) -> Taken:
     """The same rows, committed on the loop itself: no thread either."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         commits = LoopCommits(place)
@@ -196,7 +209,7 @@ async def floor_here(case: Case, folder: pathlib.Path, rows: Rows) -> float:
             commits.close()
 
 
-async def _commit_all(case: Case, rows: Rows, commits: Commits) -> float:
+async def _commit_all(case: Case, rows: Rows, commits: Commits) -> Taken:
     landings = rows.count // case.runs
     record = random.Random(3).randbytes(rows.record_bytes)
 
@@ -208,19 +221,20 @@ async def _commit_all(case: Case, rows: Rows, commits: Commits) -> float:
     return await _timed(case, lambda: asyncio.gather(*(one(number) for number in range(case.runs))), stamped=False)
 
 
-async def _timed(case: Case, work: Callable[[], Awaitable[object]], *, stamped: bool | None = None) -> float:
+async def _timed(case: Case, work: Callable[[], Awaitable[object]], *, stamped: bool | None = None) -> Taken:
     gc.collect()
     entered.clear()
     # The host shortens it; the others are given the same.
     interval = sys.getswitchinterval()
     sys.setswitchinterval(host.SWITCH_INTERVAL_SECONDS)
-    began = time.perf_counter()
+    burnt, began = time.process_time(), time.perf_counter()
     await work()
-    taken = time.perf_counter() - began
+    wall, cpu = time.perf_counter() - began, time.process_time() - burnt
     sys.setswitchinterval(interval)
+    steps = case.runs * case.steps
     if case.stamped if stamped is None else stamped:
-        return (entered[-1] - entered[1]) / (len(entered) - 2)
-    return taken / (case.runs * case.steps)
+        return Taken((entered[-1] - entered[1]) / (len(entered) - 2), cpu / steps)
+    return Taken(wall / steps, cpu / steps)
 
 
 def _last_number(place: str) -> int:
@@ -235,8 +249,8 @@ def _history(place: str, after: int) -> tuple[int, int]:
 def _query(place: str, text: str, values: tuple[int, ...]) -> tuple[float, float]:
     connection = apsw.Connection(os.path.join(place, "hub.db"), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        found: tuple[float, float] = connection.execute(text, values).fetchall()[0]
-        return found
+        first, second = connection.execute(text, values).fetchall()[0]
+        return float(str(first)), float(str(second))
     finally:
         connection.close()
 
@@ -356,17 +370,22 @@ async def measure(cases: list[Case], rounds: int, folder: pathlib.Path) -> None:
             order = order[turn % len(order) :] + order[: turn % len(order)]
             # The floor writes what perdure wrote, so it comes after.
             for name in (*order, *(name for name in case.against if "floor" in name)):
-                case.per_step.setdefault(name, []).append(await CONTENDERS[name](case, folder, rows))
+                taken = await CONTENDERS[name](case, folder, rows)
+                case.per_step.setdefault(name, []).append(taken.wall)
+                case.cpu.setdefault(name, []).append(taken.cpu)
 
 
 def _line(report: figures.Report, case: Case, *said: str, **values: float) -> None:
-    shown = "  ".join(f"{name} {case.median(name) * 1e6:7.1f}" for name in case.against)
+    shown = "  ".join(
+        f"{name} {case.median(name) * 1e6:.0f} (cpu {case.cpu_median(name) * 1e6:.0f})" for name in case.against
+    )
     report.add(
-        f"  {case.name:<32} us a step: {shown}  {'  '.join(said)}",
+        f"  {case.name}\n    us a step: {shown}\n    {'; '.join(said)}",
         case=case.name,
         runs=case.runs,
         steps=case.steps,
-        microseconds_a_step={name: [round(taken * 1e6, 2) for taken in took] for name, took in case.per_step.items()},
+        us_a_step={name: [round(taken * 1e6, 2) for taken in took] for name, took in case.per_step.items()},
+        cpu_us_a_step={name: [round(taken * 1e6, 2) for taken in took] for name, took in case.cpu.items()},
         **values,
     )
 
@@ -379,8 +398,11 @@ def _chains(report: figures.Report, rounds: int, folder: pathlib.Path, quick: bo
     for case in cases:
         speed = case.ratio("in process", "perdure")
         share = case.ratio("floor", "perdure")
-        in_words = figures.judged(speed, least=0.8 if case.runs == 64 else None)
-        said = [f"of in process {in_words}", f"of floor {figures.judged(share, least=0.6 if case.runs == 1 else None)}"]
+        said = [
+            f"of in process {figures.judged(speed, least=0.8 if case.runs == 64 else None)}",
+            f"by cpu {figures.ratio(case.cpu['in process'], case.cpu['perdure']):.2f}",
+            f"of floor {figures.judged(share, least=0.6 if case.runs == 1 else None)}",
+        ]
         if "floor on the loop" in case.against:
             said.append(f"of floor on the loop {case.ratio('floor on the loop', 'perdure'):.2f}")
         _line(report, case, *said, of_in_process=speed, of_floor=share)
@@ -403,7 +425,7 @@ def _growth(report: figures.Report, cases: list[Case]) -> None:
         growth = figures.ratio(case.per_step["perdure"], usual.per_step["perdure"])
         own = figures.ratio(case.per_step["in process"], usual.per_step["in process"])
         said = figures.judged(growth, most=1.15 if case.steps == 2_000 else None)
-        _line(report, case, f"growth {said}", f"in process {own:.2f}", growth=growth, growth_in_process=own)
+        _line(report, case, f"growth {said}", f"growth in process {own:.2f}", growth=growth, growth_in_process=own)
 
 
 def _states(report: figures.Report, rounds: int, folder: pathlib.Path, quick: bool) -> None:
