@@ -92,6 +92,7 @@ class Core:
         await self._running.stop()
         self._flush()
         await self._writer.close()
+        self._empty()
 
     async def crash(self) -> None:
         """Drop everything that is not committed."""
@@ -102,6 +103,11 @@ class Core:
         for item in (*self._inflight, self._batch):
             for future, _ in item.futures:
                 future.cancel()
+        self._empty()
+
+    def _empty(self) -> None:
+        for live in list(self.live.values()):
+            self._let_go(live)
 
     # Landing things.
 
@@ -275,8 +281,7 @@ class Core:
             if work.kind == "activity":
                 self._running.cancel(live.instance_id, work.key)
         if turn.ended is not None:
-            if self.live.get(live.instance_id) is live:
-                del self.live[live.instance_id]
+            self._let_go(live)
         else:
             self._go_on(turn)
         if turn.ended is not None or turn.emitted:
@@ -285,7 +290,7 @@ class Core:
     def _go_on(self, turn: instance.Turn) -> None:
         live = turn.live
         if live.parked_row and live.uncommitted == 0:
-            self.live.pop(live.instance_id, None)
+            self._let_go(live)
             for work in live.outstanding.values():
                 self._alarm.expect(work.fire_at)
             return
@@ -329,8 +334,7 @@ class Core:
             lost.settled = True
             for turn in lost.turns:
                 instance_id = turn.live.instance_id
-                if self.live.get(instance_id) is turn.live:
-                    del self.live[instance_id]
+                self._let_go(turn.live)
                 arrivals = self.broken.setdefault(instance_id, [])
                 if turn.arrival is not None:
                     arrivals.append(turn.arrival)
@@ -397,7 +401,12 @@ class Core:
     def _release(self, live: instance.Live) -> None:
         """Let a parked instance that was only looked at leave memory again."""
         if live.parked_row and live.uncommitted == 0:
-            self.live.pop(live.instance_id, None)
+            self._let_go(live)
+
+    def _let_go(self, live: instance.Live) -> None:
+        if self.live.get(live.instance_id) is live:
+            del self.live[live.instance_id]
+            live.leave()
 
     # Children.
 

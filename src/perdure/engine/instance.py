@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,8 @@ KEEP_EVERY_LANDINGS = 32
 KEEP_AT_PARKING_LANDINGS = 4
 STAY_FOR_TIMER_SECONDS = 2.0
 """An instance whose next timer is nearer than this stays in memory."""
+
+log = logging.getLogger("perdure.engine")
 
 
 class Work:
@@ -91,6 +94,9 @@ class Turn:
         self.first = False
         self.unparked = False
         self.arrival: Any = None
+
+
+_NO_TURN: Turn = Turn.__new__(Turn)
 
 
 class _Offer:
@@ -312,6 +318,12 @@ class Live:
         self.older = sum(work.epoch != epoch for work in self.outstanding.values())
         return self._close(self._turn) if self.ended is not None else None
 
+    def leave(self) -> None:
+        """Leave memory: closes the generator now, not whenever garbage is collected, and breaks the cycles."""
+        self._close_steps()
+        self._offer = None
+        self._turn = _NO_TURN
+
     @property
     def parkable(self) -> bool:
         """Whether nothing but events and distant timers can move it."""
@@ -361,9 +373,17 @@ class Live:
         turn.scheduled.clear()
         self.outstanding = {}
         self.busy = self.older = 0
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
+        self._close_steps()
+
+    def _close_steps(self) -> None:
+        steps, self._steps = self._steps, None
+        if steps is None:
+            return
+        try:
+            steps.close()
+        except Exception:
+            # The instance's fate is decided already; what its clean-up says cannot change it.
+            log.exception("The orchestrator of %r raised while it was closed.", self.instance_id)
 
     def _record(self, turn: Turn, kind: int, key: str, data: bytes | None, attempt: int) -> None:
         self.events += len(turn.emitted)

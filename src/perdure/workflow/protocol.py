@@ -112,7 +112,12 @@ class Host(Protocol):
         ...
 
     def keep(self, state: Callable[[], bytes]) -> None:
-        """Offer a state to resume from: a host that replays long histories may store it and start there next time."""
+        """Offer a state to resume from: a host that replays long histories may store it and start there next time.
+
+        ``state`` may be called at any later moment, or never, and gives the state as of this call. What was
+        emitted before this call is in the past; what is scheduled from here on, and what is still outstanding
+        here, ``Orchestrator.resume`` schedules again.
+        """
         ...
 
 

@@ -163,3 +163,49 @@ async def test_a_parked_instance_keeps_a_state_so_that_waking_it_costs_little(be
     await bench.engine.raise_event("a", "go", b"")
     assert (await bench.ended("a")).output == b"done"
     assert resumed == [b"20"]
+
+
+async def test_an_orchestrator_is_closed_when_its_instance_leaves_memory(bench: lab.Lab) -> None:
+    left: list[str] = []
+    gate = lab.Gate()
+    bench.activity("gate", gate)
+
+    def program(host: protocol.Host, call: bytes) -> protocol.Steps:
+        try:
+            yield
+            left.append("woken")
+            host.activity("slow", "gate", 1)
+            yield
+            return protocol.Ended(output=b"")
+        finally:
+            left.append("left")
+
+    bench.program("tidy", program)
+    await bench.engine.begin("tidy", "a", b"")
+    assert left == ["left"]
+    await bench.engine.raise_event("a", "go", b"")
+    assert left == ["left", "woken"]
+    await gate.entered.wait()
+    await bench.crash()
+    assert left == ["left", "woken", "left", "woken"]
+    gate.open.set()
+    await bench.ended("a")
+    assert left == ["left", "woken", "left", "woken", "left"]
+
+
+async def test_an_orchestrator_that_raises_while_it_is_closed_spoils_nothing(
+    bench: lab.Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    def program(host: protocol.Host, call: bytes) -> protocol.Steps:
+        try:
+            yield
+            return protocol.Ended(output=b"")
+        finally:
+            raise ValueError("untidy")
+
+    bench.program("untidy", program)
+    await bench.engine.begin("untidy", "a", b"")
+    assert "raised while it was closed" in caplog.text
+    assert await bench.engine.terminate("a", "enough")
+    view = bench.engine.view("a")
+    assert view is not None and view.status == "Terminated"
