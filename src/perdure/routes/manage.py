@@ -6,6 +6,7 @@ import typing
 
 import msgspec
 
+from perdure import errors
 from perdure.routes import messages, parameters, problems, runs, views
 from perdure.routes import site as sites
 
@@ -35,7 +36,7 @@ async def listing(site: sites.Site, request: messages.Request) -> messages.Reply
     )
     try:
         page = await site.runs.query(query)
-    except runs.BadCursor:
+    except errors.UsageError:
         raise problems.bad_value("cursor", query.cursor or "", "the cursor of the page before, unchanged") from None
     shown = [views.summary(run, site.link(request, "workflow", run.workflow, "status", run.id)) for run in page.runs]
     return messages.json({"runs": shown, "cursor": page.cursor})

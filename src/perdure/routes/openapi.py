@@ -31,7 +31,7 @@ async def page(site: sites.Site, request: messages.Request) -> messages.Reply:
 
 @functools.cache
 def _page() -> bytes:
-    return importlib.resources.files(__package__).joinpath("page.html").read_bytes()
+    return importlib.resources.files("perdure.routes").joinpath("page.html").read_bytes()
 
 
 def describe(site: sites.Site, root: str) -> dict[str, Any]:

@@ -7,16 +7,11 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from perdure import errors
 from perdure.payloads import refs
 from perdure.workflow import protocol
 
 Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Suspended"]
 ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
-
-
-class BadCursor(errors.UsageError):
-    """A cursor that no page ended with."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -117,7 +112,7 @@ class Runs(Protocol):
         """List runs, newest first.
 
         Raises:
-            BadCursor: If the cursor came from no page of this store.
+            UsageError: If the cursor came from no page of this store.
         """
         ...
 

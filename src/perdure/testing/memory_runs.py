@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from perdure import errors
 from perdure.payloads import refs
 from perdure.routes import hosted, runs
 from perdure.workflow import protocol
@@ -213,6 +214,6 @@ def _parse_cursor(cursor: str) -> tuple[float, str]:
             raise ValueError(cursor)
         return float(created), run_id
     except (ValueError, binascii.Error) as error:
-        raise runs.BadCursor(
+        raise errors.UsageError(
             f"{cursor!r} is no cursor of this store.", "Give back a page's cursor unchanged."
         ) from error

@@ -61,9 +61,11 @@ class TestBridgedRuns(conformance.RunsSuite):
         thread.start()
         gate = asyncio.Event()
         store = memory_runs.MemoryRuns(programs(gate))
-        yield conformance.Bench(
-            bridge.BridgedRuns(store, loop), accept, lambda: loop.call_soon_threadsafe(gate.set) and None
-        )
+
+        def release() -> None:
+            loop.call_soon_threadsafe(gate.set)
+
+        yield conformance.Bench(bridge.BridgedRuns(store, loop), accept, release)
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(store.close(), loop))
         loop.call_soon_threadsafe(loop.stop)
         await asyncio.to_thread(thread.join)

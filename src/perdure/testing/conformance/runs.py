@@ -15,8 +15,10 @@ from typing import NamedTuple, Protocol
 
 import pytest
 
+from perdure import errors
 from perdure.payloads import refs
-from perdure.routes import hosted, runs
+from perdure.routes import hosted
+from perdure.routes import runs as store
 
 PATIENCE_SECONDS = 10.0
 
@@ -38,20 +40,20 @@ class Bench(NamedTuple):
         release: Lets every run of ``gated`` go on, now and from now on.
     """
 
-    runs: runs.Runs
+    runs: store.Runs
     accept: Accept
     release: Callable[[], None]
 
-    async def start(self, workflow: str, run_id: str, text: str = "hello") -> tuple[runs.Run, bool]:
+    async def start(self, workflow: str, run_id: str, text: str = "hello") -> tuple[store.Run, bool]:
         """Start a run: ``echo`` completes with the text, ``failing`` raises ValueError("no"), ``gated`` waits."""
         value, blobs = self.accept(workflow, text)
         return await self.runs.start(workflow, run_id, value, blobs)
 
-    async def ended(self, run_id: str) -> runs.Run:
+    async def ended(self, run_id: str) -> store.Run:
         """Wait for a run to end."""
         run = await self.runs.wait(run_id, PATIENCE_SECONDS)
         assert run is not None
-        assert run.status in runs.ENDED, f"the run {run_id} is still {run.status}"
+        assert run.status in store.ENDED, f"the run {run_id} is still {run.status}"
         return run
 
 
@@ -143,7 +145,7 @@ class RunsSuite:
     async def test_a_follower_sees_what_comes_and_ends_with_the_run(self, bench: Bench) -> None:
         """Followers of a live run are told at once."""
         await bench.start("gated", "r1")
-        seen: list[runs.Event] = []
+        seen: list[store.Event] = []
         first = asyncio.Event()
 
         async def follow() -> None:
@@ -197,7 +199,7 @@ class RunsSuite:
         done = [await bench.ended(run_id) for run_id in ("a1", "b1", "a2")]
 
         async def ids(**asked: object) -> set[str]:
-            page = await bench.runs.query(runs.Query(**asked))  # type: ignore[arg-type]  # a test's keywords
+            page = await bench.runs.query(store.Query(**asked))  # type: ignore[arg-type]  # a test's keywords
             return {run.id for run in page.runs}
 
         assert await ids() == {"a1", "b1", "a2", "b2"}
@@ -217,10 +219,10 @@ class RunsSuite:
             await bench.start("echo", run_id)
         if prefix:
             await bench.start("echo", "pxx1")
-        found: list[runs.Run] = []
+        found: list[store.Run] = []
         cursor: str | None = None
         while True:
-            page = await bench.runs.query(runs.Query(prefix=prefix, limit=3, cursor=cursor))
+            page = await bench.runs.query(store.Query(prefix=prefix, limit=3, cursor=cursor))
             found += page.runs
             cursor = page.cursor
             if cursor is None:
@@ -231,8 +233,8 @@ class RunsSuite:
 
     async def test_a_made_up_cursor_is_refused(self, bench: Bench) -> None:
         """It is no silent empty page."""
-        with pytest.raises(runs.BadCursor):
-            await bench.runs.query(runs.Query(cursor="made up"))
+        with pytest.raises(errors.UsageError):
+            await bench.runs.query(store.Query(cursor="made up"))
 
     async def test_it_is_healthy(self, bench: Bench) -> None:
         """A back end that takes runs says so."""
