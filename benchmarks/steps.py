@@ -183,8 +183,12 @@ async def durable(case: Case, folder: pathlib.Path, rows: Rows) -> Taken:
         async with host.LocalHost(app, hub=place) as hosting:
             await hosting.run("workflow", case.steps if case.stamped else min(case.steps, 50))
             first = _last_number(place)
-            one = lambda: hosting.run("workflow", case.steps, timeout=PATIENCE_SECONDS)  # noqa: E731
-            taken = await _timed(case, lambda: asyncio.gather(*(one() for _ in range(case.runs))))
+
+            def work() -> Awaitable[object]:
+                runs = (hosting.run("workflow", case.steps, timeout=PATIENCE_SECONDS) for _ in range(case.runs))
+                return asyncio.gather(*runs)
+
+            taken = await _timed(case, work)
             rows.count, rows.record_bytes = _history(place, first)
     return taken
 
