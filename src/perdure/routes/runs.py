@@ -14,6 +14,30 @@ Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Sus
 ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
 
 
+class Pending(msgspec.Struct, frozen=True):
+    """A request of a run that waits for its answer.
+
+    Attributes:
+        id: The request's id.
+        executor: Who asked.
+        data: What is asked, as plain JSON.
+        request_type: Name of the class of what is asked.
+        response_type: Name of the type of the answer.
+        schema: A JSON schema of the answer.
+    """
+
+    id: str
+    executor: str
+    data: Any
+    request_type: str
+    response_type: str
+    schema: dict[str, Any]
+
+
+Accepted = Literal["accepted", "answered", "unknown"]
+"""What became of an answer: ``answered`` if the request had one before, ``unknown`` if there is no such request."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """A run as it stands.
 
@@ -25,7 +49,8 @@ class Run(msgspec.Struct, frozen=True):
         updated: Seconds since the epoch of the last thing recorded of it.
         output: The list of outputs as plain JSON values; None until it completed.
         failure: Why it failed or was terminated.
-        custom_status: What it says of itself (plain JSON), such as its superstep and pending requests.
+        custom_status: What it says of itself (plain JSON).
+        requests: What it waits to be answered, in the order asked.
         input_digest: Digest of the input it was started with, to tell a repeated start from a clash.
     """
 
@@ -37,6 +62,7 @@ class Run(msgspec.Struct, frozen=True):
     output: list[Any] | None = None
     failure: protocol.Failure | None = None
     custom_status: Any = None
+    requests: tuple[Pending, ...] = ()
     input_digest: bytes = b""
 
 
@@ -106,6 +132,17 @@ class Runs(Protocol):
 
     async def wait(self, run_id: str, seconds: float) -> Run | None:
         """Give a run as soon as it has ended, or as it stands when the time is over."""
+        ...
+
+    async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> Accepted:
+        """Answer an open request. When this returns ``accepted`` the answer is kept for good.
+
+        Raises:
+            EmptyInput: If the body is empty.
+            MalformedInput: If it is not JSON.
+            InvalidInput: If it does not fit the request's response type; the request stays open.
+            HubError: If it could not be made durable: the request stays open.
+        """
         ...
 
     async def query(self, query: Query) -> Page:

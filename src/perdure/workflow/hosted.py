@@ -236,6 +236,11 @@ class Bound:
         recorded = events.decode(data)
         return recorded.type, events.data(recorded, self.values_of(run).plain)
 
+    def event_fields(self, data: bytes) -> tuple[str, dict[str, Any]]:
+        """Read an event's type and plain fields, without its value."""
+        recorded = events.decode(data)
+        return recorded.type, recorded.fields or {}
+
     def values_of(self, run: str) -> values.RunValues:
         """Give the values of a run."""
         return values.RunValues(self._shelf, run)

@@ -238,7 +238,8 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
     for _, result in results:
         definition = result.definition or definition
     advanced = RunState(
-        state.superstep + 1,
+        # An idle run stands before its next superstep already: an answer begins it.
+        state.superstep + 1 if state.due else state.superstep,
         due,
         (None,) * len(due),
         seen,

@@ -44,6 +44,10 @@ class BridgedRuns:
         """Start a run unless the id exists."""
         return await self._call(lambda: self._inner.start(workflow, run_id, value, blobs), cancels=False)
 
+    async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
+        """Answer an open request."""
+        return await self._call(lambda: self._inner.answer(run_id, request_id, body, content_type), cancels=False)
+
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated."""
         return await self._call(lambda: self._inner.terminate(run_id, reason), cancels=False)

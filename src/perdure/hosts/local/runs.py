@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from opentelemetry import propagate
 
 from perdure.engine import engine, records
 from perdure.payloads import refs
 from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import hosted, naming
+from perdure.workflow import hosted, naming, orchestrator, run_state, values
+
+EVENTS_PAGE = 1000
 
 
 class EngineRuns:
@@ -55,6 +56,27 @@ class EngineRuns:
         """Give a run as soon as it has ended, or as it stands when the time is over."""
         view = await self._engine.wait(run_id, seconds)
         return None if view is None else self._run(view)
+
+    async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
+        """Answer an open request; durable when it returns."""
+        view = self._engine.view(run_id)
+        bound = None if view is None else self._by_orchestration.get(view.name, ("", None))[1]
+        if view is None or bound is None:
+            return "unknown"
+        request = next((asked for asked in _open(view.custom_status) if asked.id == request_id), None)
+        if request is None or view.ended:
+            return self._was_answered(bound, run_id, request_id)
+        values = bound.values_of(run_id)
+        ref, blobs = bound.hosted.accept_answer(request, lambda: values.decode(request.data), body, content_type)
+        # The answer's payload before the answer: whoever sees one finds the other.
+        await self._engine.payloads.put(run_id, blobs)
+        sent = await self._engine.raise_event(
+            run_id,
+            orchestrator.ANSWER,
+            orchestrator.encode_answer(run_state.Answer(request_id, ref)),
+            guard=lambda status: any(asked.id == request_id for asked in _open(status)),
+        )
+        return "accepted" if sent else self._was_answered(bound, run_id, request_id)
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
@@ -104,7 +126,12 @@ class EngineRuns:
         output: list[Any] | None = None
         if outputs and bound is not None and view.output is not None:
             output = bound.plain_outputs(view.id, view.output)
-        custom = None if view.custom_status is None else msgspec.json.decode(view.custom_status)
+        custom: dict[str, Any] | None = None
+        requests: tuple[runs.Pending, ...] = ()
+        if bound is not None and not view.ended and view.custom_status is not None:
+            values = bound.values_of(view.id)
+            requests = tuple(_pending(bound, values, asked) for asked in _open(view.custom_status))
+            custom = {"state": "waiting for answers" if requests else "running"}
         if bound is not None and (waiting := bound.waiting(view.id)) is not None:
             custom = {"waitingFor": waiting}
         return runs.Run(
@@ -116,12 +143,39 @@ class EngineRuns:
             output=output,
             failure=view.failure,
             custom_status=custom,
+            requests=requests,
             input_digest=view.input_digest,
         )
+
+    def _was_answered(self, bound: hosted.Bound, run_id: str, request_id: str) -> runs.Accepted:
+        """Look through the events for a request that is not open: rare, and the events are the truth."""
+        after = 0
+        while page := self._engine.events(run_id, after, EVENTS_PAGE):
+            for event in page:
+                type, data = bound.event_fields(event.data)
+                if type == "request_info" and data.get("requestId") == request_id:
+                    return "answered"
+            after = page[-1].id
+        return "unknown"
 
     def _bound_of(self, run_id: str) -> hosted.Bound | None:
         view = self._engine.view(run_id)
         return None if view is None else self._by_orchestration.get(view.name, ("", None))[1]
+
+
+def _open(custom_status: bytes | None) -> tuple[run_state.Request, ...]:
+    return () if custom_status is None else orchestrator.decode_status(custom_status).requests
+
+
+def _pending(bound: hosted.Bound, values: values.RunValues, asked: run_state.Request) -> runs.Pending:
+    return runs.Pending(
+        asked.id,
+        asked.executor,
+        values.plain(asked.data),
+        asked.request_type,
+        asked.response_type,
+        bound.hosted.answer_types.find(asked).schema(),
+    )
 
 
 def event_of(bound: hosted.Bound, run_id: str, event: records.Event) -> runs.Event:
