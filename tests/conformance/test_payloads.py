@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pathlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from perdure.engine import engine
+from perdure.payloads import store
+from perdure.testing.conformance import payloads as conformance
+
+
+class TestMemoryPayloadStore(conformance.PayloadsSuite):
+    @pytest.fixture
+    async def bench(self) -> conformance.Bench:
+        payloads = store.MemoryPayloadStore()
+
+        async def reopen() -> store.PayloadStore:
+            return payloads
+
+        return conformance.Bench(payloads, reopen)
+
+
+class TestEngine(conformance.PayloadsSuite):
+    @pytest.fixture
+    async def bench(self, tmp_path: pathlib.Path) -> AsyncIterator[conformance.Bench]:
+        def make() -> engine.Engine:
+            return engine.Engine(tmp_path / "hub", orchestrators={}, activities={})
+
+        durable = make()
+        await durable.start()
+
+        async def reopen() -> store.PayloadStore:
+            nonlocal durable
+            await durable.crash()
+            durable = make()
+            await durable.start()
+            return durable.payloads
+
+        yield conformance.Bench(durable.payloads, reopen)
+        await durable.close()
