@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from concurrent import futures
 
 from . import debugger, served
 
@@ -31,6 +32,7 @@ def test_a_breakpoint_in_an_executor_is_hit(tmp_path: pathlib.Path) -> None:
             PYDEVD_DISABLE_FILE_VALIDATION="1",
         ) as host,
         debugger.Debugger(port) as attached,
+        futures.ThreadPoolExecutor(1) as threads,
     ):
         attached.ask("initialize", adapterID="test", clientID="test", pathFormat="path", linesStartAt1=True)
         attaching = attached.send("attach", justMyCode=True)
@@ -40,14 +42,15 @@ def test_a_breakpoint_in_an_executor_is_hit(tmp_path: pathlib.Path) -> None:
         attached.answer(attaching)
         url = host.ready()
 
-        assert served.post(url, "hello", run_id="r").status_code == 202
+        # A breakpoint stops all threads, the one too that would answer.
+        posted = threads.submit(served.post, url, "hello", run_id="r")
         stopped = attached.event("stopped")
         assert stopped["reason"] == "breakpoint"
         (frame, *_) = attached.ask("stackTrace", threadId=stopped["threadId"])["stackFrames"]
         assert (frame["name"], frame["line"], frame["source"]["path"]) == ("shout", line, str(file))
         assert attached.ask("evaluate", expression="loud", frameId=frame["id"])["result"] == "'HELLO'"
-        # While it stands there, a person looks at it: the run waits and the host does not give it up.
         attached.ask("continue", threadId=stopped["threadId"])
+        assert posted.result().status_code == 202
         assert served.finished(url, "r")["output"] == ["HELLO"]
         attached.ask("disconnect", terminateDebuggee=False)
         served.stop(host)
