@@ -8,8 +8,12 @@ from typing import Any
 
 import apsw
 
-from perdure.engine import instance, records, writer
+from perdure.engine import instance, records, rows, writer
 from perdure.payloads import compression
+from perdure.workflow import protocol
+
+SMALL_LIMIT_BYTES = 64 * 1024
+"""A payload up to this size goes into the transaction of the record that refers to it."""
 
 
 class Batch:
@@ -77,14 +81,39 @@ class Batch:
             or self.meta
         )
 
+    def add(self, turn: instance.Turn, outcome: protocol.Outcome | None) -> None:
+        """Take in a turn and the small payloads of the result that caused it."""
+        live = turn.live
+        self.turns.append(turn)
+        if turn.row is not None:
+            self.history += turn.row
+        if outcome is not None:
+            owner = outcome.owner or live.instance_id
+            for blob in outcome.blobs:
+                if len(blob.body) <= SMALL_LIMIT_BYTES:
+                    self.payloads[owner, blob.digest] = blob.body
+        if turn.kept is not None:
+            self.kept[live.number] = turn.kept
+        parked = live.parkable
+        if parked or live.parked_row:
+            timers = [(work.key, work.fire_at) for work in live.outstanding.values()] if parked else []
+            if timers or live.parked_row:
+                self.timers[live.number] = timers
+            turn.unparked = live.parked_row and not parked
+        if turn.first:
+            self.instances += rows.columns(turn, parked)
+        elif parked or live.parked_row or turn.ended is not None:
+            self.updates[live.number] = (live.number, *rows.mutable_columns(turn, parked))
+        live.parked_row = parked
+
 
 HISTORY_WIDTH = 4
 
 
 def single(batches: Sequence[Batch]) -> bool:
     """Say whether batches come down to one statement."""
-    rows = sum(len(batch.history) for batch in batches) // HISTORY_WIDTH
-    return 0 < rows <= writer.CHUNK_ROWS_LIMIT and rows & (rows - 1) == 0 and all(batch.lean for batch in batches)
+    count = sum(len(batch.history) for batch in batches) // HISTORY_WIDTH
+    return 0 < count <= writer.CHUNK_ROWS_LIMIT and count & (count - 1) == 0 and all(batch.lean for batch in batches)
 
 
 def apply(cursor: apsw.Cursor, batches: Sequence[Batch]) -> None:
@@ -141,5 +170,5 @@ def _write_rest(cursor: apsw.Cursor, batch: Batch) -> None:
     writer.write_rows(cursor, "replace_meta", _flat(batch.meta.items()))
 
 
-def _flat(rows: Iterable[Iterable[apsw.SQLiteValue]]) -> list[apsw.SQLiteValue]:
-    return [value for row in rows for value in row]
+def _flat(lines: Iterable[Iterable[apsw.SQLiteValue]]) -> list[apsw.SQLiteValue]:
+    return [value for line in lines for value in line]

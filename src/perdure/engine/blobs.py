@@ -9,11 +9,8 @@ from typing import NamedTuple
 
 import apsw
 
-from perdure.engine import hub, reader, writer
+from perdure.engine import batch, hub, reader, writer
 from perdure.payloads import compression, refs, store
-
-SMALL_LIMIT_BYTES = 64 * 1024
-"""A payload up to this size goes into the transaction of the record that refers to it."""
 
 
 class _Job(NamedTuple):
@@ -137,5 +134,5 @@ def split(blobs: Iterable[refs.Blob]) -> tuple[list[refs.Blob], list[refs.Blob]]
     small: list[refs.Blob] = []
     large: list[refs.Blob] = []
     for item in blobs:
-        (small if len(item.body) <= SMALL_LIMIT_BYTES else large).append(item)
+        (small if len(item.body) <= batch.SMALL_LIMIT_BYTES else large).append(item)
     return small, large

@@ -216,29 +216,9 @@ class Core:
             todo += self._land_child(parent, live.parent_key, turn.ended)
 
     def _write(self, turn: instance.Turn) -> None:
-        live, target = turn.live, self._batch
-        live.uncommitted += 1
-        target.turns.append(turn)
-        if turn.row is not None:
-            target.history += turn.row
-        if turn.arrival is not None and isinstance(turn.arrival.outcome, protocol.Outcome):
-            owner = turn.arrival.outcome.owner or live.instance_id
-            for blob in turn.arrival.outcome.blobs:
-                if len(blob.body) <= blobs.SMALL_LIMIT_BYTES:
-                    target.payloads[owner, blob.digest] = blob.body
-        parked = live.parkable
-        if turn.kept is not None:
-            target.kept[live.number] = turn.kept
-        if parked or live.parked_row:
-            timers = [(work.key, work.fire_at) for work in live.outstanding.values()] if parked else []
-            if timers or live.parked_row:
-                target.timers[live.number] = timers
-            turn.unparked = live.parked_row and not parked
-        if turn.first:
-            target.instances += rows.columns(turn, parked)
-        elif parked or live.parked_row or turn.ended is not None:
-            target.updates[live.number] = (live.number, *rows.mutable_columns(turn, parked))
-        live.parked_row = parked
+        turn.live.uncommitted += 1
+        outcome = None if turn.arrival is None else turn.arrival.outcome
+        self._batch.add(turn, outcome if isinstance(outcome, protocol.Outcome) else None)
 
     def _commit_soon(self) -> None:
         if not self._flushing:

@@ -174,9 +174,9 @@ class Writer(Generic[Item]):
         if self._single(items):
             self._apply(cursor, items)
             return
-        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute(statements.text("begin"))
         self._apply(cursor, items)
-        cursor.execute("COMMIT")
+        cursor.execute(statements.text("commit"))
 
     def _open(self) -> apsw.Cursor:
         connection = self._connection = self._connect()
@@ -204,7 +204,7 @@ class Writer(Generic[Item]):
         if isinstance(error, apsw.FullError) and self._cursor is not None and self._connection is not None:
             try:
                 if self._connection.in_transaction:
-                    self._cursor.execute("ROLLBACK")
+                    self._cursor.execute(statements.text("rollback"))
                 return
             except apsw.Error as second:
                 log.warning("A failed commit could not be rolled back: %s", second)

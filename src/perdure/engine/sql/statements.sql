@@ -130,3 +130,12 @@ PRAGMA wal_checkpoint(passive)
 
 -- name: checkpoint_truncate
 PRAGMA wal_checkpoint(truncate)
+
+-- name: begin
+BEGIN IMMEDIATE
+
+-- name: commit
+COMMIT
+
+-- name: rollback
+ROLLBACK
