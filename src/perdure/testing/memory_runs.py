@@ -156,6 +156,10 @@ class MemoryRuns:
         finally:
             self._followers -= 1
 
+    async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
+        """Know of no request: programs ask nothing."""
+        return "unknown"
+
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated."""
         live = self._live.get(run_id)
