@@ -48,8 +48,11 @@ def of(
 
 
 def failed(type: str, superstep: int, executor: str, failure: protocol.Failure) -> bytes:
-    """Make the event of a failure."""
-    return of(type, superstep, executor, fields={"error": {"type": failure.type, "message": failure.message}})
+    """Make the event of a failure: an executor's, or with no executor the run's, which also has the user's frames."""
+    error = {"type": failure.type, "message": failure.message}
+    if failure.detail and not executor:
+        error["traceback"] = failure.detail
+    return of(type, superstep, executor, fields={"error": error})
 
 
 def data(recorded: Recorded, plain: Callable[[refs.Ref], Any]) -> dict[str, Any]:

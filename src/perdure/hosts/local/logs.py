@@ -79,6 +79,8 @@ class RunLog:
         elif kind in _ENDS:
             del self._progress[run_id]
             yield f"{kind}{_took(progress.started, event.time)}{_reason(data)}", _ENDS[kind]
+            for line in _frames(data):
+                yield line, None
 
     def say(self, text: str) -> None:
         """Print a line as it is; nothing where lines are JSON."""
@@ -170,6 +172,11 @@ def _reason(data: dict[str, Any], lead: str = ": ") -> str:
         return f"{lead}{error.get('type', 'Error')}: {error.get('message', '')}"
     told = error or data.get("reason") or data.get("message") or data.get("data")
     return f"{lead}{told}" if told else ""
+
+
+def _frames(data: dict[str, Any]) -> list[str]:
+    error = data.get("error")
+    return str(error.get("traceback", "")).splitlines() if isinstance(error, dict) else []
 
 
 def _printable(text: str) -> str:
