@@ -174,14 +174,19 @@ class Engine:
         await self._core.committed()
         return turn is not None
 
-    async def terminate(self, instance_id: str, reason: str) -> bool:
+    async def terminate(self, instance_id: str, reason: str, event: bytes | None = None) -> bool:
         """End an instance and its children as Terminated; False if it is unknown or had ended.
+
+        Args:
+            instance_id: Which.
+            reason: Why, for people.
+            event: The last entry of its event log, if it is to have one for this.
 
         Raises:
             HubError: If it could not be made durable: it goes on.
         """
         live = self._core.find(instance_id)
-        turn = None if live is None or live.ended is not None else live.terminate(reason, self._clock())
+        turn = None if live is None or live.ended is not None else live.terminate(reason, self._clock(), event)
         self._core.take(turn)
         await self._core.committed()
         return turn is not None

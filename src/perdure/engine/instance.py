@@ -278,11 +278,15 @@ class Live:
             return self._close(self._broken(error))
         return self.land(records.RESULT, key, value, ended.output, time)
 
-    def terminate(self, reason: str, time: float) -> Turn:
-        """End it from outside."""
+    def terminate(self, reason: str, time: float, event: bytes | None = None) -> Turn:
+        """End it from outside; the event, if there is one, is its last."""
         self.now = max(time, self.now)
         turn = self._turn = Turn(self)
         turn.status = "Terminated"
+        if event is not None:
+            self.seq += 1
+            turn.emitted.append(event)
+            self._record(turn, records.TERMINATION, "", None, 1)
         self._end(turn, protocol.Ended(failure=protocol.Failure("Terminated", reason)))
         return self._close(turn)
 

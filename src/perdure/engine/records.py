@@ -10,9 +10,9 @@ import msgspec
 from perdure.workflow import protocol
 
 Status = Literal["Running", "Completed", "Failed", "Terminated"]
-Kind = Literal["start", "result", "failure", "timer", "event"]
-KINDS: tuple[Kind, ...] = ("start", "result", "failure", "timer", "event")
-START, RESULT, FAILURE, TIMER, EVENT = range(5)
+Kind = Literal["start", "result", "failure", "timer", "event", "termination"]
+KINDS: tuple[Kind, ...] = ("start", "result", "failure", "timer", "event", "termination")
+START, RESULT, FAILURE, TIMER, EVENT, TERMINATION = range(6)
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):

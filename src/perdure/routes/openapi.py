@@ -73,6 +73,7 @@ def _workflow(workflow: hosted.Hosted, schema: Mapping[str, Any], path: str) -> 
                 {"200": _json("The run.", _ref("Status")), "404": _problem("No such run.")}, [run_id],
             )
         },
+        f"{path}/respond/{{id}}/{{request}}": {"post": _respond(tag, workflow, run_id)},
         f"{path}/events/{{id}}": {
             "get": _operation(
                 f"events_{tag}", workflow.name,
@@ -118,6 +119,23 @@ def _start(operation_id: str, workflow: hosted.Hosted, schema: Mapping[str, Any]
         ],
     )  # fmt: skip
     content = {"application/json": {"schema": dict(schema)}, "text/plain": {"schema": {"type": "string"}}}
+    operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _respond(tag: str, workflow: hosted.Hosted, run_id: Mapping[str, Any]) -> dict[str, Any]:
+    operation = _operation(
+        f"respond_{tag}", workflow.name, "Answer an open request of a run.",
+        {
+            "200": _json("The answer is kept; the run goes on.", _ref("Answered")),
+            "400": _problem("There is no body, or it is not JSON."),
+            "404": _problem("No such run or request."),
+            "409": _problem("The request has been answered."),
+            "422": _problem("The answer does not fit the type asked for; the request stays open."),
+        },
+        [run_id, _in_path("request", "The request's id.")],
+    )  # fmt: skip
+    content = {"application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}}}
     operation["requestBody"] = {"required": True, "content": content}
     return operation
 

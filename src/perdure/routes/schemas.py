@@ -42,6 +42,23 @@ COMPONENTS: Mapping[str, Any] = {
         error=_ERROR,
         createdTime=_TIME,
         lastUpdatedTime=_TIME,
+        pendingHumanInputRequests={"type": "array", "items": {"$ref": "#/components/schemas/Pending"}},
+    ),
+    "Pending": _object(
+        "requestId sourceExecutor requestData requestType responseType responseSchema respondUrl",
+        requestId={"type": "string"},
+        sourceExecutor={"type": "string"},
+        requestData={"description": "What is asked."},
+        requestType={"type": "string"},
+        responseType={"type": "string"},
+        responseSchema={"type": "object", "description": "A JSON schema of the answer."},
+        respondUrl={"type": "string", "description": "Where the answer is posted."},
+    ),
+    "Answered": _object(
+        "message instanceId requestId",
+        message={"type": "string"},
+        instanceId={"type": "string"},
+        requestId={"type": "string"},
     ),
     "Run": _object(
         "instanceId workflow runtimeStatus error createdTime lastUpdatedTime statusQueryGetUri",

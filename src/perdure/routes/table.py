@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from urllib.parse import quote
 
-from perdure.routes import events, health, manage, messages, openapi, problems, workflows
+from perdure.routes import events, health, manage, messages, openapi, problems, requests, workflows
 from perdure.routes import site as sites
 from perdure.workflow import naming
 
@@ -20,6 +20,7 @@ class Parameter(str):
 
 
 RUN_ID = Parameter("id")
+REQUEST_ID = Parameter("request")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def _of_workflow(name: str) -> list[Route]:
     return [
         Route(f"{durable}-start", "POST", ("workflow", name, "run"), workflows.start, fixed),
         Route(f"{durable}-status", "GET", ("workflow", name, "status", RUN_ID), workflows.status, fixed),
+        Route(f"{durable}-respond", "POST", ("workflow", name, "respond", RUN_ID, REQUEST_ID), requests.respond, fixed),
         Route(f"{durable}-events", "GET", ("workflow", name, "events", RUN_ID), events.log, fixed),
         Route(f"{durable}-graph", "GET", ("workflow", name), workflows.describe, fixed),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from typing import Any
+from urllib.parse import quote
 
 from perdure.routes import runs
 from perdure.workflow import protocol
@@ -22,9 +23,14 @@ def error(failure: protocol.Failure | None) -> str | None:
     return f"{failure.type}: {failure.message}" if failure.type else failure.message
 
 
-def status(run: runs.Run) -> dict[str, Any]:
-    """Show a run as its status route does."""
-    return {
+def status(run: runs.Run, respond: str = "") -> dict[str, Any]:
+    """Show a run as its status route does.
+
+    Args:
+        run: The run.
+        respond: What the links to its requests start with.
+    """
+    shown: dict[str, Any] = {
         "instanceId": run.id,
         "runtimeStatus": run.status,
         "customStatus": run.custom_status,
@@ -32,6 +38,22 @@ def status(run: runs.Run) -> dict[str, Any]:
         "error": error(run.failure),
         "createdTime": iso(run.created),
         "lastUpdatedTime": iso(run.updated),
+    }
+    if run.requests:
+        shown["pendingHumanInputRequests"] = [pending(asked, respond) for asked in run.requests]
+    return shown
+
+
+def pending(asked: runs.Pending, respond: str) -> dict[str, Any]:
+    """Show a request that waits for its answer."""
+    return {
+        "requestId": asked.id,
+        "sourceExecutor": asked.executor,
+        "requestData": asked.data,
+        "requestType": asked.request_type,
+        "responseType": asked.response_type,
+        "responseSchema": asked.schema,
+        "respondUrl": f"{respond}/{quote(asked.id, safe='~')}",
     }
 
 

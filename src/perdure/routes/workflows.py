@@ -78,7 +78,8 @@ async def run_of(site: sites.Site, request: messages.Request) -> runs.Run:
 
 async def status(site: sites.Site, request: messages.Request) -> messages.Reply:
     """``GET workflow/{name}/status/{id}``: a run as it stands."""
-    return messages.json(views.status(await run_of(site, request)))
+    run = await run_of(site, request)
+    return messages.json(views.status(run, site.link(request, "workflow", run.workflow, "respond", run.id)))
 
 
 async def describe(site: sites.Site, request: messages.Request) -> messages.Reply:

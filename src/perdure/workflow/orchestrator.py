@@ -65,10 +65,12 @@ class RunStatus(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         superstep: The superstep in which it last changed.
         requests: The open requests.
+        idle: Whether it does nothing until one of them is answered.
     """
 
     superstep: int
     requests: tuple[run_state.Request, ...]
+    idle: bool = False
 
 
 ANSWER: Final = "answer"
@@ -141,11 +143,7 @@ class WorkflowOrchestrator:
         try:
             while state.due or state.requests:
                 if not state.due:
-                    # Open requests keep a run alive; it costs nothing while it waits.
-                    host.keep(_keeper(state))
-                    state = _hear(host, state, (yield))
-                    if not state.answers:
-                        continue
+                    state = yield from self._wait(host, state)
                 else:
                     if state.superstep > graph.max_iterations:
                         return _fail(host, state, _not_converged(graph))
@@ -170,6 +168,16 @@ class WorkflowOrchestrator:
             return protocol.Ended(_encoder.encode(RunOutput(state.snapshot, state.outputs, state.superstep - 1)))
         finally:
             self._release(host.instance_id)
+
+    def _wait(self, host: protocol.Host, state: run_state.RunState) -> protocol.Stepping[run_state.RunState]:
+        """Wait for an answer: open requests keep a run alive, and it costs nothing meanwhile."""
+        _show(host, state, idle=True)
+        open_ids = [request.id for request in state.requests]
+        host.emit(events.of("parked", fields={"reason": "waiting for answers", "requests": open_ids}))
+        host.keep(_keeper(state))
+        while not state.answers:
+            state = _hear(host, state, (yield))
+        return state
 
     def _superstep(
         self, host: protocol.Host, state: run_state.RunState, trace: dict[str, str]
@@ -251,8 +259,8 @@ def _hear(host: protocol.Host, state: run_state.RunState, landed: protocol.Lande
     return answered
 
 
-def _show(host: protocol.Host, state: run_state.RunState) -> None:
-    host.status(_encoder.encode(RunStatus(state.superstep, state.requests)))
+def _show(host: protocol.Host, state: run_state.RunState, *, idle: bool = False) -> None:
+    host.status(_encoder.encode(RunStatus(state.superstep, state.requests, idle)))
 
 
 def _fail(host: protocol.Host, state: run_state.RunState, failure: protocol.Failure) -> protocol.Ended:

@@ -11,7 +11,7 @@ from perdure.engine import engine, records
 from perdure.payloads import refs
 from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import hosted, naming, orchestrator, run_state, values
+from perdure.workflow import events, hosted, naming, orchestrator, run_state, values
 
 EVENTS_PAGE = 1000
 
@@ -111,7 +111,7 @@ class EngineRuns:
 
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated; False if it had ended or is unknown."""
-        return await self._engine.terminate(run_id, reason)
+        return await self._engine.terminate(run_id, reason, events.of("terminated", fields={"reason": reason}))
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
@@ -130,8 +130,9 @@ class EngineRuns:
         requests: tuple[runs.Pending, ...] = ()
         if bound is not None and not view.ended and view.custom_status is not None:
             values = bound.values_of(view.id)
-            requests = tuple(_pending(bound, values, asked) for asked in _open(view.custom_status))
-            custom = {"state": "waiting for answers" if requests else "running"}
+            status = orchestrator.decode_status(view.custom_status)
+            requests = tuple(_pending(bound, values, asked) for asked in status.requests)
+            custom = {"state": "waiting for answers" if status.idle else "running", "superstep": status.superstep}
         if bound is not None and (waiting := bound.waiting(view.id)) is not None:
             custom = {"waitingFor": waiting}
         return runs.Run(
