@@ -19,6 +19,11 @@ import httpx
 
 PATIENCE_SECONDS = 30.0
 
+# Made once: each client makes a TLS context, which takes longer than what is measured here.
+http = httpx.Client(
+    timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False, verify=False
+)
+
 HEADER = """\
 from __future__ import annotations
 
@@ -176,18 +181,17 @@ def stop(served: Served, number: int = signal.SIGTERM) -> None:
 
 def post(url: str, value: Any, *, run_id: str | None = None, wait: float | None = None) -> httpx.Response:
     """Start a run of the only workflow, or find it."""
-    return httpx.post(
+    return http.post(
         f"{url}/workflow/run",
         json=value,
         params={} if run_id is None else {"runId": run_id},
         headers={} if wait is None else {"Prefer": f"wait={wait:g}"},
-        timeout=PATIENCE_SECONDS,
     )
 
 
 def status(url: str, run_id: str, workflow: str = "flow") -> dict[str, Any]:
     """Give a run's status."""
-    answer = httpx.get(f"{url}/workflow/{workflow}/status/{run_id}", timeout=PATIENCE_SECONDS)
+    answer = http.get(f"{url}/workflow/{workflow}/status/{run_id}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -195,7 +199,7 @@ def status(url: str, run_id: str, workflow: str = "flow") -> dict[str, Any]:
 
 def events(url: str, run_id: str, workflow: str = "flow") -> Iterator[str]:
     """Give the lines of a run's event stream as they come."""
-    with httpx.stream("GET", f"{url}/workflow/{workflow}/events/{run_id}", timeout=PATIENCE_SECONDS) as stream:
+    with http.stream("GET", f"{url}/workflow/{workflow}/events/{run_id}") as stream:
         yield from stream.iter_lines()
 
 

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import apsw
-import httpx
 import pytest
 
 from perdure.engine import migrations
@@ -227,7 +226,7 @@ def test_a_full_disk_refuses_starts_keeps_results_and_goes_on_by_itself(
         refused = served.post(host.url, "x" * 1_000_000, run_id="refused")
         assert refused.status_code in (503, 507), refused.text
         assert "disk is full" in refused.json()["error"]
-        assert httpx.get(f"{host.url}/workflow/flow/status/refused").status_code == 404
+        assert served.http.get(f"{host.url}/workflow/flow/status/refused").status_code == 404
         assert served.status(host.url, "first")["runtimeStatus"] == "Running"
 
         ballast.unlink()

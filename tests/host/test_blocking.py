@@ -5,8 +5,6 @@ from __future__ import annotations
 import pathlib
 import time
 
-import httpx
-
 from . import served
 
 BLOCKED_SECONDS = 5
@@ -32,7 +30,7 @@ def test_health_answers_within_a_second_and_the_executor_is_named(tmp_path: path
         answers: list[float] = []
         while time.monotonic() - began < BLOCKED_SECONDS - 1:
             asked = time.monotonic()
-            answer = httpx.get(f"{host.url}/health", timeout=5)
+            answer = served.http.get(f"{host.url}/health", timeout=5)
             answers.append(time.monotonic() - asked)
             assert answer.status_code == 200
             assert answer.json()["status"] == "healthy"

@@ -6,7 +6,6 @@ import os
 import pathlib
 import signal
 
-import httpx
 import pytest
 
 from . import served
@@ -71,7 +70,7 @@ def test_while_it_drains_a_host_takes_nothing_new_and_says_so(folder: pathlib.Pa
         assert host.ended() == 0
     with served.start(folder) as host:
         assert served.finished(host.url, "r")["runtimeStatus"] == "Completed"
-        listed = httpx.get(f"{host.url}/runs").json()
+        listed = served.http.get(f"{host.url}/runs").json()
         assert "late" not in str(listed)
 
 
