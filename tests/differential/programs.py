@@ -96,6 +96,10 @@ class Program:
     output_from: tuple[str, ...] | None = None
     intermediate_from: tuple[str, ...] | None = None
 
+    def joins(self) -> bool:
+        """Say whether it has a fan-in."""
+        return any(group.kind == "fan-in" for group in self.groups)
+
     def ordered(self) -> bool:
         """Say whether the order in which an executor is given its messages can show."""
         return any(
@@ -142,9 +146,14 @@ class Log:
                     return True
         return False
 
-    def raised(self) -> int:
-        """How many executors raised."""
-        return sum(kind == "raise" for step in self.steps for kind, _, _ in step)
+    def overtook(self) -> bool:
+        """Say whether an executor sent before one that was to be served earlier: in process that decides a fan-in."""
+        for step in self.steps:
+            given = [who for kind, who, _ in step if kind == "given"]
+            sent = list(dict.fromkeys(who for kind, who, _ in step if kind == "send"))
+            if sorted(sent, key=given.index) != sent:
+                return True
+        return False
 
 
 class Behaviour:
@@ -164,6 +173,7 @@ class Behaviour:
         own = f"{node.id}/"
         for op in node.ops:
             if op.kind == "send" and hops > 0:
+                log.add("send", node.id)
                 await ctx.send_message(_message(op, hops - 1, n + op.b), target_id=op.name)
             elif op.kind == "yield":
                 await ctx.yield_output([node.id, n + op.a])

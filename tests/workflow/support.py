@@ -68,7 +68,8 @@ async def in_process(workflow: Workflow, value: Any, on_superstep: Callable[[], 
     result = Result()
     failure: tuple[str, str] | None = None
     try:
-        async for event in workflow.run(value, stream=True):
+        # What run() without a stream does, event by event: there a failed run gives none.
+        async for event in workflow._run_core(value):  # pyright: ignore[reportPrivateUsage]
             if event.type == "superstep_started":
                 on_superstep()
                 result.supersteps.append([])
@@ -196,8 +197,9 @@ async def both(workflow: Build, value: Any, *, modes: Sequence[Mode] = MODES, **
     for mode in modes:
         actual = await hosted_run(workflow, value, mode=mode, **options)
         assert plain(actual.failure) == plain(expected.failure), mode
-        assert plain(actual.outputs) == plain(expected.outputs), mode
-        assert len(actual.intermediate) == len(expected.intermediate), mode
+        if expected.failure is None:
+            assert plain(actual.outputs) == plain(expected.outputs), mode
+            assert len(actual.intermediate) == len(expected.intermediate), mode
         assert plain(actual.state) == plain(expected.state), mode
         assert actual.invoked() == expected.invoked(), mode
         for executor in {executor for step in expected.supersteps for executor, _ in step}:
@@ -211,6 +213,8 @@ def plain(value: Any) -> Any:
         return (type(value).__name__, plain(value.to_dict()))
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith("af-call-"):
+        return "af-call"  # the framework makes it up afresh in each run
     if isinstance(value, (list, tuple)):
         return type(value)(plain(item) for item in value) if type(value) in (list, tuple) else value
     if hasattr(value, "__dict__") and type(value).__module__.startswith("agent_framework"):

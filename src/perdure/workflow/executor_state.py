@@ -67,14 +67,16 @@ class Kind:
         self.template = template
         self._strict = strict
         self._hooks = graph.is_custom_state(template.executor)
+        self._slots = _slots(type(template.executor))
         self._pristine: dict[str, Any] | None = None
 
     async def make(self, run: str, ref: refs.Ref | None, values: shared_state.Values) -> Live:
         """Make a run's copy, in the state that it was saved in."""
         executor = self.template.copy(run)
         if self._pristine is None:
-            self._pristine = {} if self._hooks else _marks(self.template.executor, values)
-        live = Live(executor, dict(self._pristine), self._pristine)
+            self._pristine = {} if self._hooks else _marks(self.template.executor, self._slots, values)
+        pristine = _of_copy(self._pristine, _attributes(executor, self._slots))
+        live = Live(executor, dict(pristine), pristine)
         if ref is not None:
             saved = values.decode(ref)
             if self._hooks:
@@ -85,7 +87,7 @@ class Kind:
                 for name in saved["gone"]:
                     delattr(executor, name)
                 live.changed.clear()
-                live.changed.update(_marks(executor, values))
+                live.changed.update(_marks(executor, self._slots, values))
             live.ref = ref
         return live
 
@@ -104,15 +106,15 @@ class Kind:
                 blobs.extend(own)
                 live.ref = ref
             return []
-        names = _names(live.executor)
-        if not names and not live.changed:
+        found = _attributes(live.executor, self._slots)
+        if not found and not live.changed:
             return []
-        return self._save_attributes(live, names, values, blobs, where)
+        return self._save_attributes(live, found, values, blobs, where)
 
     def _save_attributes(
-        self, live: Live, names: list[str], values: shared_state.Values, blobs: list[refs.Blob], where: str
+        self, live: Live, found: dict[str, Any], values: shared_state.Values, blobs: list[refs.Blob], where: str
     ) -> list[str]:
-        marks = {name: _mark(vars(live.executor)[name], values, live.changed.get(name)) for name in names}
+        marks = {name: _mark(value, values, live.changed.get(name)) for name, value in found.items()}
         if marks == live.changed:
             return []
         behind: list[str] = []
@@ -124,7 +126,7 @@ class Kind:
                 if name not in live.stays:
                     behind.append(name)
                 continue
-            changed[name] = vars(live.executor)[name]
+            changed[name] = found[name]
         if behind and self._strict:
             raise errors.CodecError(
                 f"{where} cannot be carried to the next step: {', '.join(behind)} changed and cannot be encoded.",
@@ -152,12 +154,35 @@ class _Behind:
     __hash__ = None  # type: ignore[assignment]  # marks are compared, never keys
 
 
-def _names(executor: Executor) -> list[str]:
-    return [name for name in vars(executor) if name not in graph.EXECUTOR_ATTRIBUTES]
+def _attributes(executor: Executor, slots: tuple[str, ...]) -> dict[str, Any]:
+    """The user's attributes and their values, those in slots too."""
+    found = {name: value for name, value in vars(executor).items() if name not in graph.EXECUTOR_ATTRIBUTES}
+    for name in slots:
+        if hasattr(executor, name):
+            found[name] = getattr(executor, name)
+    return found
 
 
-def _marks(executor: Executor, values: shared_state.Values) -> dict[str, Any]:
-    return {name: _mark(vars(executor)[name], values, None) for name in _names(executor)}
+def _slots(kind: type) -> tuple[str, ...]:
+    found: list[str] = []
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
+
+
+def _marks(executor: Executor, slots: tuple[str, ...], values: shared_state.Values) -> dict[str, Any]:
+    return {name: _mark(value, values, None) for name, value in _attributes(executor, slots).items()}
+
+
+def _of_copy(marks: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The template's marks as a copy's: what cannot be encoded is another object in each copy."""
+    return {
+        name: _Behind(found[name]) if isinstance(mark, _Behind) and name in found else mark
+        for name, mark in marks.items()
+    }
 
 
 def _mark(value: Any, values: shared_state.Values, before: Any) -> Any:

@@ -113,6 +113,9 @@ EXECUTOR_ATTRIBUTES: Final = frozenset(
 )
 """Attributes that the framework gives an executor; any other is the user's."""
 
+IDLE: Final[Mapping[str, Any]] = {"_execution_lock": None, "_execution_lock_loop": None}
+"""Attributes of an executor that nothing runs."""
+
 WORKFLOW_ATTRIBUTES: Final = ("_output_designation", "edge_groups", "executors", "graph_signature_hash")
 
 

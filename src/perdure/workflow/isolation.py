@@ -6,6 +6,8 @@ whatever cannot be copied. All else is copied, agents, sessions, middleware and 
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import copy
 import copyreg
 import enum
@@ -18,6 +20,8 @@ import uuid
 from typing import Any, Final
 
 from agent_framework import AgentSession, Executor, FunctionTool, SupportsChatGetResponse
+
+from perdure.workflow import graph
 
 SESSION_NAMESPACE: Final = uuid.UUID("8a3c1d52-7a36-5a0f-9f57-6f6b2a0a4d11")
 
@@ -36,7 +40,16 @@ _SHARED_TYPES: Final[tuple[Any, ...]] = (
     type(threading.RLock()),
     threading.Event,
     threading.Condition,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.Thread,
     threading.local,
+    concurrent.futures.Executor,
+    asyncio.Lock,
+    asyncio.Semaphore,
+    asyncio.Condition,
+    asyncio.Barrier,
+    asyncio.AbstractEventLoop,
 )
 _SCOPE: Final = "scope"
 _TABLE: Final = "table"
@@ -94,10 +107,12 @@ class _Pickler(pickle.Pickler):
                 return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, _restore  # type: ignore[attr-defined]
             return _deepcopied, (_TABLE_TOKEN, self._share(obj))
         try:
-            return obj.__reduce_ex__(5)
+            reduced = obj.__reduce_ex__(5)
         except (TypeError, AttributeError, pickle.PicklingError):
             # A socket, a generator, a connection: it cannot be copied, so the copies share it.
             return _picked, (_TABLE_TOKEN, self._share(obj))
+        # The lock that an executor got by running in process is its own: shared, it would put all runs in a row.
+        return _idle(reduced) if isinstance(obj, Executor) else reduced
 
     def _share(self, obj: Any) -> int:
         index = self._known.get(id(obj))
@@ -134,6 +149,17 @@ _TABLE_TOKEN: Final = _Token()
 def _is_client(obj: Any) -> bool:
     # Structural: any object that answers as a chat client is one, whatever it derives from.
     return not isinstance(obj, Executor) and isinstance(obj, SupportsChatGetResponse)
+
+
+def _idle(reduced: Any) -> Any:
+    if isinstance(reduced, str) or len(reduced) < 3:
+        return reduced
+    function, arguments, state, *rest = reduced
+    if isinstance(state, tuple):
+        state = ({**(state[0] or {}), **graph.IDLE}, *state[1:])
+    elif isinstance(state, dict):
+        state = {**state, **graph.IDLE}
+    return (function, arguments, state, *rest)
 
 
 def _picked(table: list[Any], index: int) -> Any:
