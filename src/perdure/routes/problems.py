@@ -72,6 +72,15 @@ def unknown_workflow(name: str, hosted: Iterable[str]) -> Problem:
     return Problem(404, f"No workflow {clipped(name)} is hosted here; hosted: {known}.", kind="unknown-workflow")
 
 
+def foreign_origin(origin: str) -> Problem:
+    """Refuse a browser page of another site."""
+    return Problem(
+        403,
+        f"A page of {clipped(origin)} may not change anything here. Add it to Host.CORS in local.settings.json.",
+        kind="foreign-origin",
+    )
+
+
 def too_large(limit: int) -> Problem:
     """Refuse a body over the limit in bytes."""
     return Problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -37,6 +37,14 @@ class Cors(msgspec.Struct, frozen=True):
         if found["access-control-allow-origin"] != "*":
             found["vary"] = "Origin"
         return found
+
+    def admits(self, origin: str, own: Iterable[str]) -> bool:
+        """Say whether a page of this origin may change something on a host whose own origins are ``own``.
+
+        A browser sends a plain-text POST to any site without asking first, and no key protects a local host.
+        """
+        known = {*own, *self.origins}
+        return not origin or "*" in known or origin.rstrip("/").lower() in {item.rstrip("/").lower() for item in known}
 
     def preflight(self, headers: Mapping[str, str], allowed: str) -> messages.Reply:
         """Answer OPTIONS: what is allowed at a path, and to a browser of another site."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate
 
 from perdure import errors
 from perdure.hosts.local import cors as origins
@@ -50,6 +54,9 @@ class Application:
         shared = self._cors.headers(headers.get("origin", ""))
         try:
             route, params = self._match(scope)
+            own = (_origin(scope, headers), self.site.base_url)
+            if route.method != "GET" and not self._cors.admits(headers.get("origin", ""), own):
+                raise problems.foreign_origin(headers["origin"])
             body = await _body(receive, headers, self.site.body_limit)
         except problems.Problem as problem:
             await _refuse(problems.reply(problem), shared, receive, send, scope["method"])
@@ -92,12 +99,27 @@ class Application:
     async def _serve(
         self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: Send, method: str
     ) -> None:
-        await _send(await answer(self.site, route, request), shared, send, method)
+        with _traced(request.headers):
+            reply = await answer(self.site, route, request)
+        await _send(reply, shared, send, method)
 
 
 class _Options(Exception):
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
+
+
+@contextlib.contextmanager
+def _traced(headers: Mapping[str, str]) -> Iterator[None]:
+    """Let what is started belong to the caller's trace (W3C Trace Context)."""
+    if "traceparent" not in headers:
+        yield
+        return
+    token = otel_context.attach(propagate.extract(headers))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 async def answer(site: sites.Site, route: table.Route, request: messages.Request) -> messages.Reply:
