@@ -478,9 +478,9 @@ class Core:
             live = self.find(instance_id)
             if live is None:
                 continue
-            for work in list(live.outstanding.values()):
-                if work.kind == "timer" and work.fire_at <= now:
-                    self._fire(live, work, now)
+            timers = [work for work in live.outstanding.values() if work.kind == "timer" and work.fire_at <= now]
+            for work in sorted(timers, key=lambda work: work.fire_at):
+                self._fire(live, work, now)
             self._release(live)
         # Those fired leave the table with their commit; whoever did not fit in comes after it.
         self._timers_left = len(due) == DUE_TIMERS_LIMIT
