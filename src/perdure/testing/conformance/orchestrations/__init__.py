@@ -18,29 +18,7 @@ import pytest
 _MODULES = ("activities", "bench", "children", "ends", "events", "keys", "lives", "programs", "timers")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
-from perdure.testing.conformance.orchestrations import (  # noqa: E402  # their assertions are rewritten first
-    activities,
-    children,
-    ends,
-    events,
-    keys,
-    lives,
-    timers,
-)
-from perdure.testing.conformance.orchestrations.bench import Backend, Bench, Open  # noqa: E402  # as above
+from perdure.testing.conformance.orchestrations.bench import Backend, Bench, Open  # noqa: E402  # to be rewritten first
+from perdure.testing.conformance.orchestrations.suite import OrchestrationsSuite  # noqa: E402  # to be rewritten first
 
 __all__ = ["Backend", "Bench", "Open", "OrchestrationsSuite"]
-
-
-class OrchestrationsSuite(
-    ends.EndsSuite,
-    activities.ActivitiesSuite,
-    keys.KeysSuite,
-    timers.TimersSuite,
-    events.EventsSuite,
-    children.ChildrenSuite,
-    lives.LivesSuite,
-):
-    """The suite. Each test bears its promise as its name."""
-
-    pytestmark = pytest.mark.asyncio

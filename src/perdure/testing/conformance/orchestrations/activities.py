@@ -19,13 +19,14 @@ class ActivitiesSuite:
         seen = Notes()
 
         def program(host: protocol.Host, call: bytes) -> protocol.Steps:
+            seen.clear()  # Another life sees it all again.
             for key in "abc":
                 host.activity(key, f"gate {key}", key)
             for _ in range(4):
                 landed = yield
                 assert host.now == landed.time
                 seen.note(landed)
-            return protocol.Ended(encode([landed.key for landed in seen[-4:]]))
+            return protocol.Ended(encode([landed.key for landed in seen]))
 
         gates = {key: bench.gate(f"gate {key}") for key in "abc"}
         bench.program("fan", program)
@@ -39,7 +40,7 @@ class ActivitiesSuite:
         assert times == sorted(times)
 
     async def test_a_rebuilt_orchestrator_is_sent_what_was_recorded(self, bench: Bench) -> None:
-        """Kinds, keys, values and times are what they were in its life before."""
+        """Kinds, keys, values and times are the same in each of its lives, as far as it gets."""
         lives: list[list[Any]] = []
         gate = bench.gate()
 
@@ -64,8 +65,8 @@ class ActivitiesSuite:
         gate.open.set()
         assert await bench.output("a") == "done"
         assert len(lives) > 1
-        assert lives[-1] == lives[0]
-        assert len({landed.key for landed in lives[0][1:]}) == 12
+        assert len({landed.key for landed in lives[-1][1:]}) == 12
+        assert all(seen == lives[-1][: len(seen)] for seen in lives)
 
     async def test_what_was_recorded_never_runs_again(self, bench: Bench) -> None:
         """Only what was in flight does."""
