@@ -18,7 +18,7 @@ LAYER_LIMIT_BYTES: Final = 2048
 """Changes beyond this are folded into the base by the next activity."""
 
 FOLD_ENTRIES: Final = 8
-"""How many inline changes one activity folds into the base: bounds the pages that a step writes."""
+"""How many inline changes one activity folds into the base, if what is left can travel: bounds the pages it writes."""
 
 LEAF_ENTRIES: Final = 8
 HASH_BYTES: Final = 16
@@ -152,15 +152,23 @@ def needs_folding(snapshot: Snapshot) -> bool:
 
 
 def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob]) -> Folded:
-    """Write a new base that contains the oldest inline changes, or all layers if one of them is stored."""
+    """Write a new base that contains some inline changes, or all layers if one of them is stored.
+
+    What is left can travel: a step that changes many keys has as many folded by the next.
+    """
     everything: dict[str, refs.Ref | None] = {}
     for layer in snapshot.layers:
         everything.update(changes(layer, read))
     bulk = any(layer.stored is not None for layer in snapshot.layers)
     if not bulk:
         # Keys that share pages go together, so that a step writes few of them.
-        oldest = sorted(everything, key=_hash)[:FOLD_ENTRIES]
-        everything = {name: everything[name] for name in oldest}
+        by_page = sorted(everything, key=_hash)
+        left = size(tuple(everything.items()))
+        count = 0
+        while count < len(by_page) and (count < FOLD_ENTRIES or left > LAYER_LIMIT_BYTES):
+            left -= size(((by_page[count], everything[by_page[count]]),))
+            count += 1
+        everything = {name: everything[name] for name in by_page[:count]}
     base = _write(snapshot.base, [(_digits(name), name, ref) for name, ref in everything.items()], 0, read, blobs)
     return Folded(snapshot.base, base, None if bulk else tuple(everything), len(snapshot.layers))
 
@@ -183,7 +191,7 @@ def size(pairs: tuple[Change, ...]) -> int:
     """Estimate the encoded size of changes in bytes."""
     total = 0
     for name, ref in pairs:
-        total += len(name) + 8
+        total += (len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))) + 8
         if ref is not None:
             total += len(ref.inline) if ref.inline is not None else refs.DIGEST_BYTES + 6
     return total
