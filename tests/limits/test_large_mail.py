@@ -42,5 +42,6 @@ def test_a_mail_of_20_mb_comes_to_its_outcome_and_is_kept_once(
         assert answer.status_code == 202, answer.text
         (output,) = served.finished(host.url, "r", "email_triage")["output"]
         assert output.startswith(outcome)
+        assert size(hub) - before < GROWTH_LIMIT_BYTES
         served.stop(host)
     assert size(hub) - before < GROWTH_LIMIT_BYTES

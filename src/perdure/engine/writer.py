@@ -17,6 +17,9 @@ from perdure.engine import statements
 CHECKPOINT_PAGES = 2_000
 """The log is moved into the file once it is this long (4 KiB pages)."""
 
+LARGE_LOG_PAGES = 3_000
+"""A log that has grown past this, by one large payload, also gives its room back to the disk."""
+
 IDLE_SECONDS = 1.0
 """After so long without work the log is moved into the file, whatever its length."""
 
@@ -141,7 +144,7 @@ class Writer(Generic[Item]):
                     break
             self._write(items)
             if self._log_pages >= CHECKPOINT_PAGES:
-                self._checkpoint("passive")
+                self._checkpoint("passive" if self._log_pages < LARGE_LOG_PAGES else "truncate")
         self._close()
 
     def _write(self, items: list[Item]) -> None:
