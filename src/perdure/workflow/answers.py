@@ -53,7 +53,7 @@ class AnswerTypes:
             return types.convert(start_input.text(body))
         try:
             value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.MalformedInput([("", f"it is not valid JSON: {error}")]) from None
         if types.only_text and not isinstance(value, str):
             return start_input.text(body)

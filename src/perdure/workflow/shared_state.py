@@ -72,9 +72,10 @@ class SharedState(graph.State):
         Raises:
             KeyError: If there is none.
         """
-        if not self.has(key):
+        if self._find(key) is not None:
+            self._written[key] = _DELETED
+        elif self._written.pop(key, _ABSENT) is _ABSENT:
             raise KeyError(f"Key '{key}' not found in state.")
-        self._written[key] = _DELETED
 
     def clear(self) -> None:
         """Delete every key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class StartInput:
             return self.check(text(body))
         try:
             value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if self.only_text or not media.endswith("json"):
                 return self.check(text(body))
             raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
@@ -72,7 +73,7 @@ class StartInput:
             except pydantic.ValidationError as error:
                 problems = _longer(problems, _problems(error))
             except _Unfit as unfit:
-                problems = _longer(problems, [("", str(unfit))])
+                problems = _longer(problems, unfit.problems)
             else:
                 return self.check(converted)
         if len(self._accepted) == 1:
@@ -92,11 +93,10 @@ class StartInput:
 
     def _as(self, kind: Any, adapter: pydantic.TypeAdapter[Any] | None, value: Any) -> Any:
         if adapter is not None:
-            # Strict JSON mode: dates are read from strings, but "123" is no number and 1 is no bool.
-            return adapter.validate_json(msgspec.json.encode(value), strict=True)
-        converted = _framework_value(value, kind)
+            return _strictly(adapter, value)
+        converted = _framework_value(value, kind, "")
         if not graph.is_instance_of(converted, kind):
-            raise _Unfit(f"it is no {_name(kind)}")
+            raise _Unfit([("", f"it is no {_name(kind)}")])
         return converted
 
     def check(self, value: Any) -> Any:
@@ -114,6 +114,10 @@ class StartInput:
 class _Unfit(Exception):
     """A value does not fit a type of the framework's."""
 
+    def __init__(self, problems: Problems) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
 
 def _adapter(kind: Any) -> pydantic.TypeAdapter[Any] | None:
     """How pydantic reads a type; None for the framework's own types, which it cannot read."""
@@ -123,31 +127,61 @@ def _adapter(kind: Any) -> pydantic.TypeAdapter[Any] | None:
         return None
 
 
-def _framework_value(value: Any, kind: Any) -> Any:
-    """Read a framework type, such as Message, or a dataclass or list of them, from plain JSON."""
+_known_adapter = functools.lru_cache(maxsize=512)(_adapter)
+
+
+def _strictly(adapter: pydantic.TypeAdapter[Any], value: Any) -> Any:
+    # Strict JSON mode: dates are read from strings, but "123" is no number and 1 is no bool.
+    return adapter.validate_json(msgspec.json.encode(value), strict=True)
+
+
+def _framework_value(value: Any, kind: Any, at: str) -> Any:
+    """Read a framework type, such as Message, or what is made of them, from plain JSON."""
+    adapter = _known_adapter(kind)
+    if adapter is not None:
+        try:
+            return _strictly(adapter, value)
+        except pydantic.ValidationError as error:
+            raise _Unfit([(at + pointer, what) for pointer, what in _problems(error)]) from None
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        for member in arguments:
-            try:
-                converted = _framework_value(value, member)
-            except _Unfit:
-                continue
-            if graph.is_instance_of(converted, member):
-                return converted
-        raise _Unfit(f"it is no {_name(kind)}")
+        return _member_value(value, arguments, at)
     if origin is list and isinstance(value, list) and arguments:
-        return [_framework_value(item, arguments[0]) for item in value]
+        return [_framework_value(item, arguments[0], f"{at}/{index}") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict) and arguments:
+        return {name: _framework_value(item, arguments[1], f"{at}/{_escape(name)}") for name, item in value.items()}
     if isinstance(kind, type) and isinstance(value, dict):
         try:
             if hasattr(kind, "from_dict"):
                 return kind.from_dict(value)
             if dataclasses.is_dataclass(kind):
-                hints = typing.get_type_hints(kind)
-                return kind(**{name: _framework_value(item, hints.get(name, Any)) for name, item in value.items()})
+                return kind(**_members(value, kind, at))
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise _Unfit(f"it is no {_name(kind)}: {error}") from None
-    return value
+            raise _Unfit([(at, f"it is no {_name(kind)}: {error}")]) from None
+    raise _Unfit([(at, f"it is no {_name(kind)}")])
+
+
+def _member_value(value: Any, members: tuple[Any, ...], at: str) -> Any:
+    problems: Problems = []
+    for member in members:
+        try:
+            converted = _framework_value(value, member, at)
+        except _Unfit as unfit:
+            problems = _longer(problems, unfit.problems)
+        else:
+            if graph.is_instance_of(converted, member):
+                return converted
+    raise _Unfit(problems)
+
+
+def _members(value: dict[str, Any], kind: type, at: str) -> dict[str, Any]:
+    try:
+        hints = typing.get_type_hints(kind)
+    except NameError:
+        # A class defined inside a function may name what cannot be looked up: its members are taken as they are.
+        hints = {}
+    return {name: _framework_value(item, hints.get(name, Any), f"{at}/{_escape(name)}") for name, item in value.items()}
 
 
 def media_type(content_type: str) -> str:
