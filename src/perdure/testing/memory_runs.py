@@ -7,14 +7,28 @@ import base64
 import binascii
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from perdure import errors
 from perdure.payloads import refs
 from perdure.routes import hosted, runs
-from perdure.workflow import protocol
+from perdure.workflow import answers, protocol, run_state
 
-Emit = Callable[[str, dict[str, Any]], None]
+
+class Emit(Protocol):
+    """What a program tells the world, and what it asks of it."""
+
+    def __call__(self, type: str, data: dict[str, Any], /) -> None:
+        """Log an event."""
+        ...
+
+    async def ask(self, data: Any, response_type: type) -> Any:
+        """Ask for an answer of ``str``, ``bool``, ``int``, ``float``, ``dict`` or ``list``, and wait for it."""
+        ...
+
+
 Program = Callable[[refs.Ref, Emit], Awaitable[list[Any]]]
 """What a workflow does: given its input and a way to log events, gives its outputs or raises."""
 
@@ -28,10 +42,33 @@ class _Live:
         self.news = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
+        self.asked: dict[str, asyncio.Future[Any]] = {}
 
     @property
     def over(self) -> bool:
         return self.run.status in runs.ENDED
+
+
+class _Voice:
+    """A program's :class:`Emit`."""
+
+    def __init__(self, live: _Live, log: Callable[[_Live, str, dict[str, Any]], None]) -> None:
+        self._live = live
+        self._log = log
+
+    def __call__(self, type: str, data: dict[str, Any], /) -> None:
+        self._log(self._live, type, data)
+
+    async def ask(self, data: Any, response_type: type) -> Any:
+        live = self._live
+        request_id = f"request-{len(live.asked) + 1}"
+        schema = answers.reader(response_type).schema()
+        names = (type(data).__name__, answers.type_name(response_type))
+        asked = runs.Pending(request_id, live.run.workflow, data, *names, schema)
+        future = live.asked[request_id] = asyncio.get_running_loop().create_future()
+        live.run = _replace(live.run, requests=(*live.run.requests, asked))
+        self("request_info", {"requestId": request_id})
+        return await future
 
 
 class MemoryRuns:
@@ -70,7 +107,7 @@ class MemoryRuns:
     async def _play(self, live: _Live, value: refs.Ref) -> None:
         program = self.programs[live.run.workflow]
         try:
-            outputs = await program(value, lambda kind, data: self._log(live, kind, data))
+            outputs = await program(value, _Voice(live, self._log))
         except Exception as error:
             self._end(live, "Failed", failure=protocol.Failure(type(error).__name__, str(error)))
         else:
@@ -87,17 +124,7 @@ class MemoryRuns:
         output: list[Any] | None = None,
         failure: protocol.Failure | None = None,
     ) -> None:
-        old = live.run
-        live.run = runs.Run(
-            old.id,
-            old.workflow,
-            status,
-            old.created,
-            self._clock(),
-            output=output,
-            failure=failure,
-            input_digest=old.input_digest,
-        )
+        live.run = _replace(live.run, status=status, updated=self._clock(), output=output, failure=failure, requests=())
         self._log(live, f"run_{status.lower()}", {})
         live.ended.set()
 
@@ -157,8 +184,19 @@ class MemoryRuns:
             self._followers -= 1
 
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
-        """Know of no request: programs ask nothing."""
-        return "unknown"
+        """Answer what a program asks."""
+        live = self._live.get(run_id)
+        if live is None or request_id not in live.asked:
+            return "unknown"
+        found = [asked for asked in live.run.requests if asked.id == request_id]
+        if live.over or not found:
+            return "answered"
+        asked = found[0]
+        request = run_state.Request(asked.id, asked.executor, refs.Ref(b""), asked.request_type, asked.response_type)
+        answer = _ANSWERS.read(request, lambda: asked.data, body, content_type)
+        live.run = _replace(live.run, requests=tuple(item for item in live.run.requests if item is not asked))
+        live.asked[request_id].set_result(answer)
+        return "accepted"
 
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated."""
@@ -188,6 +226,10 @@ class MemoryRuns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_ANSWERS = answers.AnswerTypes({})
+_replace = msgspec.structs.replace
 
 
 def matches(run: runs.Run, query: runs.Query) -> bool:

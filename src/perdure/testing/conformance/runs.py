@@ -10,7 +10,7 @@ Subclass :class:`RunsSuite` in a test module, with a fixture ``bench`` that give
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import pytest
@@ -32,20 +32,30 @@ class Accept(Protocol):
 
 
 class Bench(NamedTuple):
-    """A back end with three workflows that take a text.
+    """A back end with four workflows that take a text.
+
+    ``echo`` completes with the text, ``failing`` raises ``ValueError("no")``, ``gated`` waits to be released, and
+    ``asking`` asks for a number with the text as its question, and completes with the number.
 
     Attributes:
         runs: The back end.
-        accept: Encodes their input.
+        accept: Encodes the input of a workflow.
         release: Lets every run of ``gated`` go on, now and from now on.
+        reopen: Stops the back end as if killed and gives it as a new process finds it; one that lives in
+            memory gives itself.
     """
 
     runs: store.Runs
     accept: Accept
     release: Callable[[], None]
+    reopen: Callable[[], Awaitable[store.Runs]]
+
+    async def killed(self) -> Bench:
+        """Give the same with its back end killed and started again."""
+        return self._replace(runs=await self.reopen())
 
     async def start(self, workflow: str, run_id: str, text: str = "hello") -> tuple[store.Run, bool]:
-        """Start a run: ``echo`` completes with the text, ``failing`` raises ValueError("no"), ``gated`` waits."""
+        """Start a run."""
         value, blobs = self.accept(workflow, text)
         return await self.runs.start(workflow, run_id, value, blobs)
 
@@ -56,9 +66,31 @@ class Bench(NamedTuple):
         assert run.status in store.ENDED, f"the run {run_id} is still {run.status}"
         return run
 
+    async def followed(self, run_id: str, after: int = 0) -> list[store.Event]:
+        """Follow a run to its end."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [event async for event in self.runs.follow(run_id, after)]
 
-class RunsSuite:
-    """The suite. Each test bears its promise as its name."""
+    async def asked(self, run_id: str) -> store.Pending:
+        """Wait until a run asks something."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for event in self.runs.follow(run_id):
+                if event.type == "request_info":
+                    break
+        run = await self.runs.get(run_id)
+        assert run is not None
+        assert len(run.requests) == 1
+        return run.requests[0]
+
+    async def answer(self, run_id: str, request_id: str, body: bytes) -> store.Accepted:
+        """Answer with JSON."""
+        return await self.runs.answer(run_id, request_id, body, "application/json")
+
+
+class BasicsSuite:
+    """How runs start, end, are listed and followed."""
+
+    pytestmark = pytest.mark.asyncio
 
     async def test_a_run_completes_with_its_outputs(self, bench: Bench) -> None:
         """Its output is the list of outputs as plain JSON."""
@@ -108,7 +140,7 @@ class RunsSuite:
         assert await bench.runs.get("nope") is None
         assert await bench.runs.wait("nope", 0.01) is None
         assert list(await bench.runs.events("nope")) == []
-        assert [event async for event in bench.runs.follow("nope")] == []
+        assert await bench.followed("nope") == []
 
     async def test_a_wait_ends_when_the_run_does(self, bench: Bench) -> None:
         """Waiting is pushed: it needs no further question."""
@@ -129,7 +161,7 @@ class RunsSuite:
     async def test_events_are_numbered_from_one_without_gaps(self, bench: Bench) -> None:
         """Pages and the stream give the same events."""
         await bench.start("echo", "r1")
-        followed = [event async for event in bench.runs.follow("r1")]
+        followed = await bench.followed("r1")
         assert [event.id for event in followed] == list(range(1, len(followed) + 1))
         assert list(await bench.runs.events("r1")) == followed
         assert list(await bench.runs.events("r1", after=1, limit=1)) == followed[1:2]
@@ -138,9 +170,9 @@ class RunsSuite:
     async def test_a_follower_goes_on_where_it_left(self, bench: Bench) -> None:
         """Nothing is missing, nothing comes twice."""
         await bench.start("echo", "r1")
-        everything = [event async for event in bench.runs.follow("r1")]
-        assert [event async for event in bench.runs.follow("r1", after=2)] == everything[2:]
-        assert [event async for event in bench.runs.follow("r1", after=len(everything))] == []
+        everything = await bench.followed("r1")
+        assert await bench.followed("r1", after=2) == everything[2:]
+        assert await bench.followed("r1", after=len(everything)) == []
 
     async def test_a_follower_sees_what_comes_and_ends_with_the_run(self, bench: Bench) -> None:
         """Followers of a live run are told at once."""
@@ -170,7 +202,7 @@ class RunsSuite:
         assert not await bench.runs.terminate("r1", "again")
         bench.release()
         assert (await bench.ended("r1")).status == "Terminated"
-        assert [event async for event in bench.runs.follow("r1")] == list(await bench.runs.events("r1"))
+        assert await bench.followed("r1") == list(await bench.runs.events("r1"))
 
     async def test_what_ended_or_is_unknown_cannot_be_terminated(self, bench: Bench) -> None:
         """An outcome never changes."""
@@ -239,3 +271,159 @@ class RunsSuite:
     async def test_it_is_healthy(self, bench: Bench) -> None:
         """A back end that takes runs says so."""
         assert await bench.runs.healthy()
+
+    async def test_runs_at_once_do_not_disturb_each_other(self, bench: Bench) -> None:
+        """Each ends with its own."""
+        await asyncio.gather(*(bench.start("echo", f"r{number}", f"text {number}") for number in range(20)))
+        ended = await asyncio.gather(*(bench.ended(f"r{number}") for number in range(20)))
+        assert [run.output for run in ended] == [[f"text {number}"] for number in range(20)]
+
+    async def test_a_client_that_stops_waiting_disturbs_nobody(self, bench: Bench) -> None:
+        """Neither the run nor others that wait for it or follow it."""
+        await bench.start("gated", "r1")
+        waiting = asyncio.create_task(bench.ended("r1"))
+        following = asyncio.create_task(bench.followed("r1"))
+        left = [asyncio.create_task(bench.ended("r1")), asyncio.create_task(bench.followed("r1"))]
+        async for _ in bench.runs.follow("r1"):
+            break
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        bench.release()
+        assert (await waiting).output == ["opened"]
+        assert await following == list(await bench.runs.events("r1"))
+
+
+class AnswersSuite:
+    """What becomes of the answers to a run's requests."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_a_request_tells_what_is_asked(self, bench: Bench) -> None:
+        """Its data as plain JSON, its types by name, a schema of the answer; there are none after the end."""
+        await bench.start("asking", "r1", "how many?")
+        asked = await bench.asked("r1")
+        assert asked.data == "how many?"
+        assert (asked.request_type, asked.response_type) == ("str", "int")
+        assert asked.schema["type"] == "integer"
+        assert await bench.answer("r1", asked.id, b"7") == "accepted"
+        done = await bench.ended("r1")
+        assert (done.output, done.requests) == ([7], ())
+
+    async def test_a_request_takes_one_answer(self, bench: Bench) -> None:
+        """Whoever comes later is told so, also after the end."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        told = await asyncio.gather(*(bench.answer("r1", asked.id, b"%d" % number) for number in range(5)))
+        assert sorted(told) == ["accepted"] + ["answered"] * 4
+        assert (await bench.ended("r1")).output == [told.index("accepted")]
+        assert await bench.answer("r1", asked.id, b"9") == "answered"
+
+    async def test_an_answer_to_nobody_is_refused(self, bench: Bench) -> None:
+        """An unknown run, an unknown request, or another run's."""
+        await bench.start("asking", "r1")
+        await bench.start("echo", "r2")
+        asked = await bench.asked("r1")
+        await bench.ended("r2")
+        assert await bench.answer("nope", asked.id, b"1") == "unknown"
+        assert await bench.answer("r1", "nope", b"1") == "unknown"
+        assert await bench.answer("r2", asked.id, b"1") == "unknown"
+        assert await bench.asked("r1") == asked
+
+    @pytest.mark.parametrize(
+        ("body", "error"),
+        [
+            (b"", errors.EmptyInput),
+            (b"{", errors.MalformedInput),
+            (b'"7"', errors.InvalidInput),
+            (b"7.5", errors.InvalidInput),
+            (b"null", errors.InvalidInput),
+        ],
+    )
+    async def test_a_wrong_answer_consumes_nothing(self, bench: Bench, body: bytes, error: type[Exception]) -> None:
+        """The request stays open and takes a right one."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        with pytest.raises(error):
+            await bench.answer("r1", asked.id, body)
+        assert await bench.asked("r1") == asked
+        assert await bench.answer("r1", asked.id, b"7") == "accepted"
+        assert (await bench.ended("r1")).output == [7]
+
+    async def test_a_terminated_run_takes_no_answer(self, bench: Bench) -> None:
+        """It stays as it ended."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        await bench.runs.terminate("r1", "enough")
+        assert await bench.answer("r1", asked.id, b"7") != "accepted"
+        done = await bench.ended("r1")
+        assert (done.status, done.requests) == ("Terminated", ())
+
+
+class KillsSuite:
+    """What survives a kill."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_an_accepted_start_survives_a_kill(self, bench: Bench) -> None:
+        """The run goes on, with its input, and its id stays taken."""
+        text = "x" * 100_000
+        await bench.start("echo", "r1", text)
+        await bench.start("gated", "r2")
+        bench = await bench.killed()
+        assert (await bench.start("gated", "r2"))[1] is False
+        bench.release()
+        assert (await bench.ended("r1")).output == [text]
+        assert (await bench.ended("r2")).output == ["opened"]
+
+    async def test_what_ended_survives_a_kill(self, bench: Bench) -> None:
+        """Outputs, reasons, times and events are what they were."""
+        for workflow, run_id in (("echo", "r1"), ("failing", "r2"), ("gated", "r3")):
+            await bench.start(workflow, run_id)
+        await bench.runs.terminate("r3", "enough")
+        ended = [await bench.ended(run_id) for run_id in ("r1", "r2", "r3")]
+        events = [list(await bench.runs.events(run_id)) for run_id in ("r1", "r2", "r3")]
+        bench = await bench.killed()
+        assert [await bench.runs.get(run_id) for run_id in ("r1", "r2", "r3")] == ended
+        assert [list(await bench.runs.events(run_id)) for run_id in ("r1", "r2", "r3")] == events
+
+    async def test_an_event_that_was_seen_never_un_happens(self, bench: Bench) -> None:
+        """A follower goes on after a kill where it left; ids have no gaps."""
+        await bench.start("gated", "r1")
+        seen: list[store.Event] = []
+        async for event in bench.runs.follow("r1"):
+            seen.append(event)
+            break
+        bench = await bench.killed()
+        bench.release()
+        seen += await bench.followed("r1", after=seen[-1].id)
+        assert [event.id for event in seen] == list(range(1, len(seen) + 1))
+        assert seen == list(await bench.runs.events("r1"))
+
+    async def test_a_request_and_its_answer_survive_a_kill(self, bench: Bench) -> None:
+        """The request is the same after it; an accepted answer is not asked for again."""
+        for run_id in ("r1", "r2"):
+            await bench.start("asking", run_id)
+        asked = [await bench.asked(run_id) for run_id in ("r1", "r2")]
+        assert await bench.answer("r2", asked[1].id, b"2") == "accepted"
+        bench = await bench.killed()
+        assert await bench.asked("r1") == asked[0]
+        assert await bench.answer("r1", asked[0].id, b"1") == "accepted"
+        assert await bench.answer("r2", asked[1].id, b"3") == "answered"
+        assert [(await bench.ended(run_id)).output for run_id in ("r1", "r2")] == [[1], [2]]
+
+    async def test_a_purge_survives_a_kill(self, bench: Bench) -> None:
+        """Nothing of the run comes back."""
+        await bench.start("echo", "r1", "x" * 100_000)
+        await bench.ended("r1")
+        assert await bench.runs.purge("r1")
+        bench = await bench.killed()
+        assert await bench.runs.get("r1") is None
+        assert list(await bench.runs.events("r1")) == []
+        assert (await bench.runs.query(store.Query())).runs == []
+        assert (await bench.start("echo", "r1", "again"))[1]
+        assert (await bench.ended("r1")).output == ["again"]
+
+
+class RunsSuite(BasicsSuite, AnswersSuite, KillsSuite):
+    """The whole suite. Each test bears its promise as its name."""
