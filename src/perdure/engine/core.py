@@ -58,6 +58,7 @@ class Core:
         self._retry_seconds = running.FIRST_RETRY_SECONDS
         self._rebuilding: asyncio.TimerHandle | None = None
         self._timers_left = False
+        self._held: list[tuple[instance.Live, instance.Work]] | None = None
         self._alarm = alarm.Alarm(clock, self._timers_due)
         self._last_number = int(readers.rows("select_last_number")[0][0])
         found = readers.row("select_meta", ("epoch",))
@@ -72,11 +73,17 @@ class Core:
         """Rebuild what was in flight and set it going; gives way to the loop now and then."""
         self._batch.meta["epoch"] = self.epoch
         await self.committed()
+        # Nothing runs before all is rebuilt: what ran would take the time from those still to be set going.
+        self._held = []
         for chunk in loading.load_active(self._readers, self._orchestrators, self.epoch):
             for loaded in chunk:
                 if loaded.live.instance_id not in self.live:
                     self._revive(loaded, ())
             await asyncio.sleep(0)
+        held, self._held = self._held, None
+        for live, work in held:
+            if self.live.get(live.instance_id) is live and live.outstanding.get(work.key) is work:
+                self._start(live, work)
         self._alarm.expect(self._next_stored_timer(0))
 
     async def drain(self, seconds: float) -> None:
@@ -428,6 +435,8 @@ class Core:
     def _start(self, live: instance.Live, work: instance.Work) -> None:
         if work.kind == "timer":
             self._alarm.arm(live, work)
+        elif work.kind == "activity" and self._held is not None:
+            self._held.append((live, work))
         elif work.kind == "activity" and not self.draining:
             self._running.start(live.instance_id, work)
 

@@ -10,7 +10,7 @@ from perdure import tracebacks
 from perdure.engine import records
 from perdure.workflow import protocol
 
-KEEP_EVERY_LANDINGS = 32
+KEEP_EVERY_LANDINGS = 16
 KEEP_AT_PARKING_LANDINGS = 4
 STAY_FOR_TIMER_SECONDS = 2.0
 """An instance whose next timer is nearer than this stays in memory."""

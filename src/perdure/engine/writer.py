@@ -14,8 +14,11 @@ import apsw
 
 from perdure.engine import statements
 
-CHECKPOINT_PAGES = 2_000
+CHECKPOINT_PAGES = 1_000
 """The log is moved into the file once it is this long (4 KiB pages)."""
+
+FRAME_BYTES = 24 + 4096
+"""A page in the log, with its header."""
 
 LARGE_LOG_PAGES = 3_000
 """A log that has grown past this, by one large payload, also gives its room back to the disk."""

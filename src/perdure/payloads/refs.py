@@ -17,7 +17,7 @@ class Ref(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         inline: The encoded value itself, or None when it is stored.
-        digest: BLAKE2b-160 of the encoded value; empty when inline.
+        digest: SHA-256 of the encoded value, its first 160 bits; empty when inline.
         size: Length of the encoded value in bytes.
         owner: The run whose payloads hold it; empty for the run that holds this reference.
     """
@@ -32,7 +32,7 @@ class Blob(msgspec.Struct, frozen=True):
     """An encoded value on its way to the store.
 
     Attributes:
-        digest: BLAKE2b-160 of ``body``.
+        digest: SHA-256 of ``body``, its first 160 bits.
         body: The encoded value, uncompressed.
     """
 
@@ -41,8 +41,8 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 def digest(body: bytes) -> bytes:
-    """Name an encoded value: BLAKE2b-160 of its bytes."""
-    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+    """Name an encoded value: the first 160 bits of SHA-256, which processors have instructions for."""
+    return hashlib.sha256(body).digest()[:DIGEST_BYTES]
 
 
 def blob(body: bytes) -> Blob:

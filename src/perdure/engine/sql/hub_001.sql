@@ -27,14 +27,15 @@ CREATE INDEX instances_active ON instances (number) WHERE status = 'Running' AND
 CREATE INDEX instances_created ON instances (created, number);
 CREATE INDEX instances_parent ON instances (parent) WHERE parent <> '';
 
--- One row a landing. `events` is the number of events emitted up to and including this row.
-CREATE TABLE history (
-    instance INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
+-- One row a landing, in `place` = number of the instance << 32 | number of the landing: one integer key, so that
+-- a commit writes as few pages as it can. `events` is the number of events emitted up to and including this row.
+CREATE TABLE landings (
+    place INTEGER PRIMARY KEY,
     events INTEGER NOT NULL,
-    record BLOB NOT NULL,
-    PRIMARY KEY (instance, seq)
-) WITHOUT ROWID;
+    record BLOB NOT NULL
+);
+CREATE VIEW history AS
+    SELECT place >> 32 AS instance, place & 4294967295 AS seq, events, record FROM landings;
 
 -- The state to resume from, as of the landing `seq`.
 CREATE TABLE kept (

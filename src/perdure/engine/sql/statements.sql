@@ -12,7 +12,7 @@ UPDATE instances SET status = v.column2, parked = v.column3, updated = v.column4
 FROM (VALUES /*row*/(?, ?, ?, ?, ?, ?, ?)/*end*/) AS v WHERE instances.number = v.column1
 
 -- name: insert_history
-INSERT INTO history (instance, seq, events, record) VALUES /*row*/(?, ?, ?, ?)/*end*/
+INSERT INTO landings (place, events, record) VALUES /*row*/(? << 32 | ?, ?, ?)/*end*/
 
 -- name: insert_payloads
 INSERT INTO payloads (owner, digest, body) VALUES /*row*/(?, ?, ?)/*end*/
@@ -33,7 +33,10 @@ INSERT INTO timers (instance, key, fire_at) VALUES /*row*/(?, ?, ?)/*end*/
 DELETE FROM kept WHERE instance IN (VALUES /*row*/(?)/*end*/)
 
 -- name: delete_history
-DELETE FROM history WHERE instance IN (VALUES /*row*/(?)/*end*/)
+DELETE FROM landings WHERE place IN (
+    SELECT landings.place FROM (VALUES /*row*/(?)/*end*/) AS v
+    CROSS JOIN landings ON landings.place BETWEEN v.column1 << 32 AND v.column1 << 32 | 4294967295
+)
 
 -- name: delete_instances
 DELETE FROM instances WHERE number IN (VALUES /*row*/(?)/*end*/)
@@ -98,21 +101,27 @@ WHERE instances.status = 'Running' AND instances.parked = 0
     AND instances.number BETWEEN ? AND ? ORDER BY instances.number
 
 -- name: select_active_history
-SELECT history.instance, history.seq, history.events, history.record
-FROM instances CROSS JOIN history ON history.instance = instances.number
-    AND history.seq >= ifnull((SELECT seq FROM kept WHERE kept.instance = instances.number), 0)
+SELECT place >> 32, place & 4294967295, landings.events, landings.record
+FROM instances CROSS JOIN landings ON landings.place
+    BETWEEN instances.number << 32 | ifnull((SELECT seq FROM kept WHERE kept.instance = instances.number), 0)
+    AND instances.number << 32 | 4294967295
 WHERE instances.status = 'Running' AND instances.parked = 0
-    AND instances.number BETWEEN ? AND ? ORDER BY instances.number, history.seq
+    AND instances.number BETWEEN ? AND ? ORDER BY instances.number, landings.place
 
 -- name: select_kept
 SELECT instance, seq, epoch, older, custom_status, state FROM kept WHERE instance = ?
 
 -- name: select_history
-SELECT instance, seq, events, record FROM history WHERE instance = ? AND seq >= ? ORDER BY seq
+WITH asked (number, seq) AS (VALUES (?, ?))
+SELECT place >> 32, place & 4294967295, events, record
+FROM asked CROSS JOIN landings ON place BETWEEN number << 32 | seq AND number << 32 | 4294967295
+ORDER BY place
 
 -- name: select_events
-SELECT instance, seq, events, record FROM history
-WHERE instance = ? AND seq >= ? AND events > ? ORDER BY seq LIMIT ?
+WITH asked (number, seq) AS (VALUES (?, ?))
+SELECT place >> 32, place & 4294967295, events, record
+FROM asked CROSS JOIN landings ON place BETWEEN number << 32 | seq AND number << 32 | 4294967295
+WHERE events > ? ORDER BY place LIMIT ?
 
 -- name: select_next_timer
 SELECT fire_at FROM timers WHERE fire_at > ? ORDER BY fire_at LIMIT 1
