@@ -17,6 +17,7 @@ from perdure._version import __version__
 if TYPE_CHECKING:
     from perdure.app import AgentFunctionApp
     from perdure.errors import CodecError, HubError, PayloadMissing, PerdureError, UsageError
+    from perdure.workflow.addresses import WorkflowHitlContext
 
 __all__ = [
     "AgentFunctionApp",
@@ -25,6 +26,7 @@ __all__ = [
     "PayloadMissing",
     "PerdureError",
     "UsageError",
+    "WorkflowHitlContext",
     "__version__",
 ]
 
@@ -35,6 +37,7 @@ _LAZY = {
     "PayloadMissing": "perdure.errors",
     "PerdureError": "perdure.errors",
     "UsageError": "perdure.errors",
+    "WorkflowHitlContext": "perdure.workflow.addresses",
 }
 
 

@@ -16,6 +16,7 @@ from opentelemetry import propagate
 from perdure import errors, tracebacks
 from perdure.payloads import refs
 from perdure.workflow import (
+    addresses,
     answers,
     events,
     executor_state,
@@ -82,8 +83,7 @@ class Activities:
         executor_id = call.delivery.executor
         kind = self._kinds.get(executor_id)
         if kind is None:
-            await self._strand(instance_id, executor_id)
-            raise AssertionError("a stranded step does not end")
+            raise protocol.Stranded(self._strand(instance_id, executor_id))
         run = values.RunValues(self._shelf, instance_id)
         state = shared_state.SharedState(call.state, run)
         copies = self._live.setdefault(instance_id, {})
@@ -91,7 +91,11 @@ class Activities:
         live = copies.pop(executor_id, None)
         if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
             live = await kind.make(instance_id, known, run)
-        metadata = {**self.host_metadata, "instance_id": instance_id, "workflow_name": self._shape.workflow}
+        metadata = {
+            **self.host_metadata,
+            addresses.INSTANCE_ID: instance_id,
+            addresses.WORKFLOW_NAME: self._shape.workflow,
+        }
         ctx = recorder.Recorder(self._classify, f"{instance_id}/{key}", metadata)
         with _trace(call.trace), _contained(executor_id):
             await _execute(live, call.delivery, run, state, ctx)
@@ -104,14 +108,14 @@ class Activities:
         run.remember(blobs)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
 
-    async def _strand(self, run: str, executor_id: str) -> None:
+    def _strand(self, run: str, executor_id: str) -> str:
         said = (
             f"Run {run!r} needs executor {executor_id!r}, which the workflow {self._shape.workflow!r} no longer has. "
             "It waits; start the host with code that has it, or terminate the run."
         )
         self.stranded[run] = said
         logger.warning(said)
-        await asyncio.get_running_loop().create_future()
+        return said
 
 
 async def _execute(

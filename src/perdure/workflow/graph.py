@@ -108,7 +108,7 @@ EXECUTOR_ATTRIBUTES: Final = frozenset(
         "_original_func",
         "_has_context",
         "_is_async",
-    "is_request_response_capable",
+        "is_request_response_capable",
     }
 )
 """Attributes that the framework gives an executor; any other is the user's."""
@@ -202,6 +202,11 @@ def answer(data: Any, source: str, request_id: str, executor: str, asked: Any, r
     return WorkflowMessage(
         data=data, source_id=source, target_id=executor, type=MessageType.RESPONSE, original_request_info_event=event
     )
+
+
+def runner_context(ctx: Any) -> Any:
+    """Give what stands behind a handler's context: perdure's own where it is hosted; None if it is no context."""
+    return getattr(ctx, "_runner_context", None)
 
 
 class HostedContext(WorkflowContext[Any, Any]):

@@ -17,7 +17,7 @@ from perdure.engine import engine, records
 from perdure.hosts.local import bridge, cors, owner, server, settings, watchdog
 from perdure.hosts.local import runs as engine_runs
 from perdure.routes import runs, site
-from perdure.workflow import events, hosted, protocol
+from perdure.workflow import addresses, events, hosted, protocol
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """The writer and the web server take the interpreter back from user code many times a second: waiting for it the
@@ -212,6 +212,11 @@ class LocalHost:
             self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors())
             address, port = self._server.start()
             self.url = f"http://{_host_in_url(address)}:{port}"
+            for bound in self.bounds.values():
+                bound.activities.host_metadata = {
+                    addresses.HOST_URL: told.base_url or self.url,
+                    addresses.ROUTE_PREFIX: told.route_prefix,
+                }
             owner.announce(self.hub, f"{self.url}/{told.route_prefix}".rstrip("/"))
 
     async def _close(self) -> None:
