@@ -176,7 +176,7 @@ def start(
 def stop(served: Served, number: int = signal.SIGTERM) -> None:
     """Stop a host as one stops it; it must end well."""
     served.signal(number)
-    assert served.ended() == 0, served.output
+    assert served.ended(15) == 0, served.output
 
 
 def post(url: str, value: Any, *, run_id: str | None = None, wait: float | None = None) -> httpx.Response:

@@ -91,6 +91,11 @@ class Running:
             if self._tasks.get(place) is not asyncio.current_task():
                 raise  # The engine cancelled it; what it would have given is not waited for.
             outcome = tracebacks.failure(error)
+        except protocol.Stranded:
+            # It stays outstanding, and holds up no drain.
+            if self._tasks.get(place) is asyncio.current_task():
+                del self._tasks[place]
+            return
         except Exception as error:
             outcome = tracebacks.failure(error)
         if self._tasks.get(place) is asyncio.current_task():

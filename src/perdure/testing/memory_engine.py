@@ -214,6 +214,8 @@ class MemoryEngine:
             if instance.tasks.get(work.key) is not asyncio.current_task():
                 raise  # The engine cancelled it; what it would have given is not waited for.
             data = value = tracebacks.failure(error)
+        except protocol.Stranded:
+            return
         except Exception as error:
             data = value = tracebacks.failure(error)
         if instance.tasks.get(work.key) is asyncio.current_task():

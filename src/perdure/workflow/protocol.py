@@ -154,6 +154,10 @@ class Orchestrator(Protocol):
         ...
 
 
+class Stranded(Exception):
+    """Raised by an activity that the code of today cannot do: nothing lands, and a later life of the host tries."""
+
+
 class Activity(Protocol):
     """Work with effects. Runs at least once; its recorded result is final."""
 
@@ -161,5 +165,8 @@ class Activity(Protocol):
         """Do the work.
 
         An exception lands as a ``failure`` in the orchestrator, which decides what follows.
+
+        Raises:
+            Stranded: If it cannot be done by this code; it stays outstanding.
         """
         ...
