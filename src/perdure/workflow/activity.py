@@ -104,7 +104,8 @@ class Activities:
         # Only a copy whose state is known may serve the next delivery: one that raised is not put back.
         copies[executor_id] = live
         step = _Encoder(self._shape, call, run, blobs)
-        result = await step.result(self._router, state, ctx, live.ref, known, behind)
+        with _trace(call.trace):
+            result = await step.result(self._router, state, ctx, live.ref, known, behind)
         run.remember(blobs)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
 
