@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from agent_framework import Content, Executor
@@ -11,7 +11,18 @@ from agent_framework import Content, Executor
 from perdure import errors
 from perdure.workflow import graph, run_state, start_input
 
-APPROVAL_REQUEST = "function_approval_request"
+APPROVAL_REQUEST: Final = "function_approval_request"
+APPROVAL: Final = "function_approval_response"
+CALL: Final = "function_call"
+RESULT: Final = "function_result"
+
+_APPROVAL_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "boolean"},
+        {"type": "object", "properties": {"approved": {"type": "boolean"}}, "required": ["approved"]},
+    ]
+}
+_RESULT_SCHEMA: Final[dict[str, Any]] = {"description": "What the tool gives: any JSON value."}
 
 
 class AnswerTypes:
@@ -31,6 +42,20 @@ class AnswerTypes:
         """Give what reads the answers to a request; any JSON where its type is not known any more."""
         found = self._known.get((request.executor, request.response_type))
         return found if found is not None else _BY_NAME.get(request.response_type, _ANYTHING)
+
+    def schema(self, request: run_state.Request, asked: Any) -> dict[str, Any]:
+        """Give a JSON schema of the answer to a request.
+
+        Args:
+            request: The request.
+            asked: What it asks, as plain JSON.
+        """
+        if request.response_type == Content.__name__ and isinstance(asked, dict):
+            if asked.get("type") == APPROVAL_REQUEST:
+                return _APPROVAL_SCHEMA
+            if asked.get("type") == CALL:
+                return _RESULT_SCHEMA
+        return self.find(request).schema()
 
     def read(self, request: run_state.Request, asked: Callable[[], Any], body: bytes, content_type: str) -> Any:
         """Read an answer.
@@ -58,9 +83,9 @@ class AnswerTypes:
         if types.only_text and not isinstance(value, str):
             return start_input.text(body)
         if request.response_type == Content.__name__:
-            approval = _approval(asked(), value)
-            if approval is not None:
-                return approval
+            answered = _content(asked(), value)
+            if answered is not None:
+                return answered
         return types.convert(value)
 
 
@@ -75,16 +100,32 @@ def type_name(kind: Any) -> str:
     return kind.__qualname__ if plain else str(kind)
 
 
-def _approval(asked: Any, value: Any) -> Content | None:
-    """Read ``true``, ``false`` or ``{"approved": ...}`` as the answer to a tool-approval request."""
-    if not isinstance(asked, Content) or asked.type != APPROVAL_REQUEST:
+def _content(asked: Any, value: Any) -> Content | None:
+    """Read the answer to what an agent asks; None if it is to be read as a content of any kind."""
+    if not isinstance(asked, Content):
         return None
-    approved = value.get("approved") if isinstance(value, dict) and "type" not in value else value
-    if isinstance(approved, bool):
-        return asked.to_function_approval_response(approved=approved)
-    if isinstance(value, dict) and "type" in value:
-        return None
-    raise errors.InvalidInput([("/approved", "an approval is answered with true or false")])
+    if asked.type == APPROVAL_REQUEST:
+        return _approval(asked, value)
+    if asked.type == CALL and not (isinstance(value, dict) and value.get("type") == RESULT):
+        return Content.from_function_result(asked.call_id or "", result=value)
+    return None
+
+
+def _approval(asked: Content, value: Any) -> Content:
+    """Read ``true``, ``false``, ``{"approved": ...}`` or the framework's own form, whose call is not looked at.
+
+    What runs is the call that was shown to be approved, whatever the answer says that it was.
+    """
+    approved = value
+    if isinstance(value, dict):
+        approved = value.get("approved")
+        if value.get("type", APPROVAL) != APPROVAL:
+            raise errors.InvalidInput([("/type", f"a tool approval is answered with a {APPROVAL}, true or false")])
+        if value.get("id", asked.id) != asked.id:
+            raise errors.InvalidInput([("/id", f"it answers another request; this one is {asked.id}")])
+    if not isinstance(approved, bool):
+        raise errors.InvalidInput([("/approved", "an approval is answered with true or false")])
+    return asked.to_function_approval_response(approved=approved)
 
 
 _BY_NAME = {kind.__name__: reader(kind) for kind in (str, bool, int, float, dict, list)}

@@ -31,20 +31,23 @@ class EngineRuns:
         self.stopping = False
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
     ) -> tuple[runs.Run, bool]:
-        """Start a run unless the id exists."""
+        """Start a run unless the id exists, and perhaps wait for its end."""
         bound = self._bounds[workflow]
+        digest = input_digests.input_digest(value)
         trace: dict[str, str] = {}
         propagate.inject(trace)
         view, new = await self._engine.begin(
             bound.orchestrator.name,
             run_id,
             bound.start(value, trace),
-            input_digest=input_digests.input_digest(value),
+            input_digest=digest,
             definition=bound.hosted.shape.definition,
             blobs=blobs,
         )
+        if wait > 0 and not view.ended and view.input_digest == digest:
+            view = await self._engine.wait(run_id, wait) or view
         return self._run(view), new
 
     async def get(self, run_id: str) -> runs.Run | None:
@@ -169,14 +172,9 @@ def _open(custom_status: bytes | None) -> tuple[run_state.Request, ...]:
 
 
 def _pending(bound: hosted.Bound, values: values.RunValues, asked: run_state.Request) -> runs.Pending:
-    return runs.Pending(
-        asked.id,
-        asked.executor,
-        values.plain(asked.data),
-        asked.request_type,
-        asked.response_type,
-        bound.hosted.answer_types.find(asked).schema(),
-    )
+    data = values.plain(asked.data)
+    schema = bound.hosted.answer_types.schema(asked, data)
+    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema)
 
 
 def event_of(bound: hosted.Bound, run_id: str, event: records.Event) -> runs.Event:
