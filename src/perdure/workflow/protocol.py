@@ -75,7 +75,11 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Host(Protocol):
-    """An engine as one orchestration sees it. Nothing here waits; keys are unique within the orchestration."""
+    """An engine as one orchestration sees it. Nothing here waits.
+
+    Keys are unique within the orchestration: one that is still waited for is refused with a ValueError. Every
+    host runs the suite in ``perdure.testing.conformance.orchestrations``.
+    """
 
     @property
     def instance_id(self) -> str:

@@ -107,9 +107,11 @@ class LivesSuite:
         assert sorted(bench.ran) == sorted(("a", f"s{step}") for step in (*numbers, *held))
 
     async def test_a_kept_state_counts_with_what_is_still_out(self, bench: Bench) -> None:
-        """What was scheduled before it and has not landed lands in the resumed orchestrator."""
+        """What was scheduled before it and has not landed lands in the resumed orchestrator; its status stays."""
 
         def steps(host: protocol.Host, first: int, got: list[str]) -> protocol.Steps:
+            if first == 0:
+                host.status(b"said once")
             if not got:
                 host.activity("slow", "slow", "slow")
             host.timer("never", host.now + 3600)
@@ -130,6 +132,7 @@ class LivesSuite:
         await gate.enter()
         await bench.rebuild()
         await gate.enter()
+        assert await bench.backend.status("a") == b"said once"
         slow.open.set()
         gate.open.set()
         assert await bench.output("a") == ["slow"]
