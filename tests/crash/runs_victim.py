@@ -46,6 +46,7 @@ class Life(msgspec.Struct):
         ran: The file to which executors append the steps that they run.
         name: What this life is called there.
         runs: The ids of the runs that it starts (or finds) and waits for.
+        accepted: The file to which it appends the ids of the runs that it was told are started.
         report: Where it writes the outputs and final states.
         phase: When it kills itself relative to a commit; never if empty.
         commit: Which commit that is, from 1, counted over the hub's files together.
@@ -56,6 +57,7 @@ class Life(msgspec.Struct):
     ran: str
     name: str
     runs: list[str]
+    accepted: str
     report: str
     phase: Phase = ""
     commit: int = 0
@@ -84,11 +86,15 @@ _life: Life
 def ran() -> None:
     """Put on record that this step runs; a step that is to be fatal is so here, in user code."""
     run, key = _step.get()
-    handle = os.open(_life.ran, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(handle, f"{_life.name} {run} {key}\n".encode())
-    os.close(handle)
+    _append(_life.ran, f"{_life.name} {run} {key}")
     if _life.step == key:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _append(file: str, line: str) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, f"{line}\n".encode())
+    os.close(handle)
 
 
 @executor(id="entry")
@@ -184,6 +190,7 @@ async def live(life: Life) -> None:
     async with local.LocalHost(AgentFunctionApp(workflow=build()), hub=life.hub) as host:
         for run in life.runs:
             await host.start(WORKFLOW, f"grist of {run}", run_id=run)
+            _append(life.accepted, run)
         ended = {run: Ended(await host.outputs(run), _digested(await host.state(run))) for run in life.runs}
     pathlib.Path(life.report).write_bytes(msgspec.json.encode(ended))
 

@@ -77,6 +77,7 @@ class Place:
         self.hub = folder / "hub"
         self._copy = folder / "copy"
         self._ran = folder / "ran"
+        self._accepted = folder / "accepted"
         self._report = folder / "report"
         self._forks = forks
         folder.mkdir()
@@ -87,10 +88,21 @@ class Place:
         """Live a life; False if it was killed."""
         self._report.unlink(missing_ok=True)
         life = runs_victim.Life(
-            str(self.hub), str(self._ran), name, runs, str(self._report), phase=phase, commit=commit, step=step
+            str(self.hub),
+            str(self._ran),
+            name,
+            runs,
+            str(self._accepted),
+            str(self._report),
+            phase=phase,
+            commit=commit,
+            step=step,
         )
         code = self._forks.live(life)
         assert code in (0, -signal.SIGKILL), code
+        accepted = self._accepted.read_text().split() if self._accepted.exists() else []
+        present = [run for (run,) in self._read("SELECT id FROM instances")]
+        assert set(accepted) <= set(present), "what was accepted is lost"
         return code == 0
 
     def ran(self) -> dict[str, list[Step]]:
@@ -103,29 +115,30 @@ class Place:
         return found
 
     def recorded(self) -> dict[Step, bytes]:
-        """The results in the history, read from a copy: looking must not help the next life."""
-        shutil.rmtree(self._copy, ignore_errors=True)
-        self._copy.mkdir()
-        for file in self.hub.glob("hub.db*"):
-            shutil.copy(file, self._copy)
-        if not (self._copy / "hub.db").exists():
-            return {}
-        connection = apsw.Connection(str(self._copy / "hub.db"))
-        try:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'history'").fetchall():
-                return {}
-            rows: list[Any] = connection.execute(
-                "SELECT id, record FROM history JOIN instances ON number = instance ORDER BY seq"
-            ).fetchall()
-        finally:
-            connection.close()
+        """The results in the history."""
         found: dict[Step, bytes] = {}
-        for run, row in rows:
+        for run, row in self._read("SELECT id, record FROM history JOIN instances ON number = instance ORDER BY seq"):
             record = records.decode_record(row)
             if record.kind == records.RESULT:
                 assert (run, record.key) not in found, "a step has two results"
                 found[run, record.key] = row
         return found
+
+    def _read(self, query: str) -> list[Any]:
+        """Ask a copy of the hub: looking must not help the next life."""
+        shutil.rmtree(self._copy, ignore_errors=True)
+        self._copy.mkdir()
+        for file in self.hub.glob("hub.db*"):
+            shutil.copy(file, self._copy)
+        if not (self._copy / "hub.db").exists():
+            return []
+        connection = apsw.Connection(str(self._copy / "hub.db"))
+        try:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'history'").fetchall():
+                return []
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
 
     def ended(self) -> dict[str, runs_victim.Ended]:
         """How the runs ended."""
