@@ -279,7 +279,7 @@ async def test_a_store_that_fails_is_503_and_nothing_is_started(serve: Any) -> N
     from perdure import errors
 
     class Full:
-        async def start(self, workflow: str, run_id: str, value: refs.Ref, blobs: Any = ()) -> Any:
+        async def start(self, workflow: str, run_id: str, value: refs.Ref, blobs: Any = (), **_: Any) -> Any:
             raise errors.HubError("The disk is full.", "Free some space.")
 
     world = await serve(around=lambda _: Full())

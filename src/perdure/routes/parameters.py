@@ -130,12 +130,18 @@ def moment(request: messages.Request, name: str) -> float | None:
         raise problems.bad_value(name, value, "an ISO 8601 time such as 2031-05-04T12:30:00Z") from None
 
 
+def truth(value: object) -> bool | None:
+    """Read what stands for true or false, as a text, a number or itself; None if it stands for neither."""
+    if isinstance(value, bool | int | float):
+        return bool(value)
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return True if text in _TRUE else False if text in _FALSE else None
+
+
 def _boolean(name: str, value: str) -> bool:
-    text = value.strip().lower()
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
+    told = truth(value)
+    if told is not None:
+        return told
     raise problems.bad_value(name, value, "true or false")
 
 

@@ -115,11 +115,18 @@ class Runs(Protocol):
     """What a host offers. Times are in seconds; every back end runs ``perdure.testing.conformance.runs``."""
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
     ) -> tuple[Run, bool]:
         """Start a run unless the id exists; gives the run and whether it is new.
 
         When this returns the run is accepted for good.
+
+        Args:
+            workflow: The name it is hosted under.
+            run_id: The run's id.
+            value: Its encoded input.
+            blobs: Payloads that ``value`` refers to.
+            wait: Give it when it has ended, or after so many seconds; one that was there with another input at once.
 
         Raises:
             HubError: If it could not be made durable: nothing was started.

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from perdure import errors
-from perdure.routes import hosted, messages, problems
+from perdure.routes import hosted, messages, problems, sessions
 from perdure.routes import runs as run_store
 
 DEFAULT_BODY_LIMIT_BYTES = 104_857_600
@@ -30,6 +30,9 @@ class Site:
         base_url: What absolute links start with instead of the request's own origin; no trailing slash.
         trusted_proxies: Peers whose ``X-Forwarded-*`` headers are believed.
         body_limit: The largest request body, bytes.
+        hosted_agents: The hosted agents by name.
+        sessions: Where their sessions are; None where no agent is hosted.
+        agent_wait_seconds: How long a client waits for an agent that does not say how long.
     """
 
     workflows: Mapping[str, hosted.Hosted]
@@ -39,6 +42,40 @@ class Site:
     base_url: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT_BYTES
+    hosted_agents: Mapping[str, sessions.HostedAgent] = dataclasses.field(default_factory=dict)
+    sessions: sessions.Sessions | None = None
+    agent_wait_seconds: float = 200.0
+
+    @property
+    def agent_names(self) -> list[str]:
+        """Names of the agents that have routes."""
+        return [name for name, agent in self.hosted_agents.items() if agent.http_endpoint]
+
+    @property
+    def conversations(self) -> sessions.Sessions:
+        """Where the sessions of agents are.
+
+        Raises:
+            Problem: 404 if no agent is hosted.
+        """
+        if self.sessions is None:
+            raise problems.Problem(404, "No agent is hosted here.", kind="unknown-agent")
+        return self.sessions
+
+    def find_agent(self, name: str) -> sessions.HostedAgent:
+        """Give an agent that has routes, by its name in any case.
+
+        Raises:
+            Problem: 404 if there is none of that name.
+        """
+        served = {known.casefold(): agent for known, agent in self.hosted_agents.items() if agent.http_endpoint}
+        found = served.get(name.casefold())
+        if found is None:
+            known = ", ".join(sorted(agent.name for agent in served.values())) or "none"
+            raise problems.Problem(
+                404, f"No agent {problems.clipped(name)} is hosted here; hosted: {known}.", kind="unknown-agent"
+            )
+        return found
 
     def find(self, name: str) -> hosted.Hosted:
         """Give a workflow by its name in any case.

@@ -6,7 +6,18 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from urllib.parse import quote
 
-from perdure.routes import events, health, manage, messages, openapi, problems, requests, workflows
+from perdure.routes import (
+    agents,
+    conversations,
+    events,
+    health,
+    manage,
+    messages,
+    openapi,
+    problems,
+    requests,
+    workflows,
+)
 from perdure.routes import site as sites
 from perdure.workflow import naming
 
@@ -51,9 +62,11 @@ class Route:
         )
 
 
-def of(names: Collection[str]) -> list[Route]:
-    """Give the routes of a site that hosts the workflows of these names."""
-    found: list[Route] = []
+def of(names: Collection[str], agent_names: Collection[str] = ()) -> list[Route]:
+    """Give the routes of a site that hosts the workflows and the agents of these names."""
+    found: list[Route] = [route for name in agent_names for route in _of_agent(name)]
+    if agent_names:
+        found.append(Route("agents", "GET", ("agents",), conversations.hosted))
     for name in names:
         found += _of_workflow(name)
     if len(names) == 1:
@@ -68,6 +81,21 @@ def of(names: Collection[str]) -> list[Route]:
         Route("health_check", "GET", ("health",), health.health, anonymous=True),
         Route("openapi", "GET", ("openapi.json",), openapi.document),
         Route("docs", "GET", ("docs",), openapi.page, anonymous=True),
+    ]
+
+
+def _of_agent(name: str) -> list[Route]:
+    # Up to its first hyphen each name says what it is, so that no agent's name can make two of them the same.
+    legal = naming.legal(name)
+    fixed = {"name": name}
+    return [
+        Route(f"http-{legal}", "POST", ("agents", name, "run"), agents.run, fixed),
+        Route(f"sessions_list-{legal}", "GET", ("agents", name, "sessions"), conversations.listing, fixed),
+        Route(f"session_read-{legal}", "GET", ("agents", name, "sessions", RUN_ID), conversations.read, fixed),
+        Route(f"session_delete-{legal}", "DELETE", ("agents", name, "sessions", RUN_ID), conversations.delete, fixed),
+        Route(
+            f"session_reset-{legal}", "POST", ("agents", name, "sessions", RUN_ID, "reset"), conversations.reset, fixed
+        ),
     ]
 
 
@@ -88,7 +116,7 @@ class Table:
 
     def __init__(self, site: sites.Site, found: Sequence[Route] | None = None) -> None:
         self.site = site
-        self.routes = of(site.workflows) if found is None else list(found)
+        self.routes = of(site.workflows, site.agent_names) if found is None else list(found)
         self._patterns: dict[int, list[tuple[int, ...]]] = {}
         self._by_path: dict[tuple[str | None, ...], dict[str, Route]] = {}
         for route in self.routes:
@@ -144,6 +172,8 @@ class Table:
             )
         if len(segments) > 1 and segments[0].casefold() == "workflow" and segments[1].casefold() not in names:
             return problems.unknown_workflow(segments[1], self.site.workflows)
+        if len(segments) > 1 and segments[0].casefold() == "agents":
+            self.site.find_agent(segments[1])
         return problems.Problem(404, f"There is nothing at {problems.clipped(path)}; GET openapi.json lists what is.")
 
 

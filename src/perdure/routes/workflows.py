@@ -20,7 +20,7 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
     chosen = parameters.run_id(request)
     waiting = parameters.waiting(request)
     value, blobs = await _accept(workflow, request)
-    run, new = await site.runs.start(workflow.name, chosen or uuid.uuid4().hex, value, blobs)
+    run, new = await site.runs.start(workflow.name, chosen or uuid.uuid4().hex, value, blobs, wait=waiting.seconds)
     if not new and (run.workflow != workflow.name or run.input_digest != hosted.input_digest(value)):
         raise problems.Problem(
             409,
@@ -28,11 +28,8 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
             kind="run-exists",
         )
     headers = {"preference-applied": waiting.applied} if waiting.applied else {}
-    if waiting.seconds > 0:
-        if run.status not in runs.ENDED:
-            run = await site.runs.wait(run.id, waiting.seconds) or run
-        if run.status in runs.ENDED:
-            return messages.json(views.ended(run), 200, headers)
+    if waiting.seconds > 0 and run.status in runs.ENDED:
+        return messages.json(views.ended(run), 200, headers)
     return _started(site, request, workflow.name, run.id, headers)
 
 

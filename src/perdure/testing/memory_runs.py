@@ -92,9 +92,15 @@ class MemoryRuns:
         return self._followers
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
     ) -> tuple[runs.Run, bool]:
-        """Start a run unless the id exists."""
+        """Start a run unless the id exists, and perhaps wait for its end."""
+        run, new = self._start(workflow, run_id, value)
+        if wait > 0 and run.input_digest == hosted.input_digest(value):
+            run = await self.wait(run_id, wait) or run
+        return run, new
+
+    def _start(self, workflow: str, run_id: str, value: refs.Ref) -> tuple[runs.Run, bool]:
         if run_id in self._live:
             return self._live[run_id].run, False
         now = self._clock()
@@ -189,7 +195,7 @@ class MemoryRuns:
         if live is None or request_id not in live.asked:
             return "unknown"
         found = [asked for asked in live.run.requests if asked.id == request_id]
-        if live.over or not found:
+        if not found:
             return "answered"
         asked = found[0]
         request = run_state.Request(asked.id, asked.executor, refs.Ref(b""), asked.request_type, asked.response_type)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from perdure import errors
 from perdure.hosts.local import mailbox
 from perdure.payloads import refs
-from perdure.routes import runs
+from perdure.routes import hosted, runs
 
 T = TypeVar("T")
 
@@ -22,7 +22,38 @@ HEALTH_PATIENCE_SECONDS = 0.25
 """How long the engine's loop may take to say how it is before its last answer is given: user code may block it."""
 
 
-class BridgedRuns:
+class Bridge:
+    """The way from other loops to the engine's.
+
+    Args:
+        loop: The engine's loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._there = mailbox.Mailbox(loop)
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, mailbox.Mailbox] = weakref.WeakKeyDictionary()
+
+    async def _call(self, make: Callable[[], Coroutine[Any, Any, T]], *, cancels: bool = True) -> T:
+        """Run a coroutine there and give what it gives; cancels it when the caller is, unless told not to."""
+        call = _Call(make, self._home())
+        if not self._there.post(call.begin):
+            raise _stopping()
+        try:
+            return await call.answer
+        except asyncio.CancelledError:
+            if cancels:
+                self._there.post(call.cancel)
+            raise
+
+    def _home(self) -> mailbox.Mailbox:
+        loop = asyncio.get_running_loop()
+        found = self._homes.get(loop)
+        if found is None:
+            found = self._homes[loop] = mailbox.Mailbox(loop)
+        return found
+
+
+class BridgedRuns(Bridge):
     """Runs of another loop. Its methods are for the loop that awaits them; several loops may.
 
     Args:
@@ -31,18 +62,29 @@ class BridgedRuns:
     """
 
     def __init__(self, inner: runs.Runs, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._inner = inner
-        self._there = mailbox.Mailbox(loop)
-        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, mailbox.Mailbox] = weakref.WeakKeyDictionary()
         self._healthy = True
 
     # What changes something is not abandoned when the client leaves: it may be half done.
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = ()
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
     ) -> tuple[runs.Run, bool]:
-        """Start a run unless the id exists."""
-        return await self._call(lambda: self._inner.start(workflow, run_id, value, blobs), cancels=False)
+        """Start a run unless the id exists, and perhaps wait for its end."""
+        if wait <= 0:
+            return await self._call(lambda: self._inner.start(workflow, run_id, value, blobs), cancels=False)
+        return await self._call(lambda: self._start_and_wait(workflow, run_id, value, blobs, wait))
+
+    async def _start_and_wait(
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob], wait: float
+    ) -> tuple[runs.Run, bool]:
+        """Start and wait with one crossing of the loops; who leaves stops the waiting, never the starting."""
+        starting = asyncio.ensure_future(self._inner.start(workflow, run_id, value, blobs))
+        run, new = await asyncio.shield(starting)
+        if run.status not in runs.ENDED and run.input_digest == hosted.input_digest(value):
+            run = await self._inner.wait(run_id, wait) or run
+        return run, new
 
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
         """Answer an open request."""
@@ -97,24 +139,6 @@ class BridgedRuns:
         except errors.HubError:
             return False
         return self._healthy
-
-    async def _call(self, make: Callable[[], Coroutine[Any, Any, T]], *, cancels: bool = True) -> T:
-        call = _Call(make, self._home())
-        if not self._there.post(call.begin):
-            raise _stopping()
-        try:
-            return await call.answer
-        except asyncio.CancelledError:
-            if cancels:
-                self._there.post(call.cancel)
-            raise
-
-    def _home(self) -> mailbox.Mailbox:
-        loop = asyncio.get_running_loop()
-        found = self._homes.get(loop)
-        if found is None:
-            found = self._homes[loop] = mailbox.Mailbox(loop)
-        return found
 
 
 class _Call(Generic[T]):

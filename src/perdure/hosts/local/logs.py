@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
+import functools
 import json
 import logging
 import sys
@@ -50,6 +52,8 @@ class RunLog:
         self.as_json = as_json
         self._colour = not as_json and self._stream.isatty()
         self._progress: dict[str, _Progress] = {}
+        self._lines: list[str] = []
+        self._due = False
 
     def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
         """Tell of an event of a run."""
@@ -95,7 +99,7 @@ class RunLog:
             self._line(time.time(), "perdure", text, colour)
 
     def _line(self, moment: float, who: str, text: str, colour: str | None) -> None:
-        clock = datetime.datetime.fromtimestamp(moment).strftime("%H:%M:%S.%f")[:-3]
+        clock = f"{_clock(int(moment))}.{int(moment % 1 * 1000):03d}"
         shown = _printable(text)
         if self._colour:
             shown = click.style(shown, fg=colour) if colour else shown
@@ -104,7 +108,22 @@ class RunLog:
             self._write(f"[{clock}] {_printable(who)} {shown}")
 
     def _write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        """Print a line; on a loop those of one round of it are printed together."""
+        self._lines.append(f"{line}\n")
+        if self._due:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._flush)
+        except RuntimeError:
+            self._flush()
+        else:
+            self._due = True
+
+    def _flush(self) -> None:
+        self._due = False
+        text = "".join(self._lines)
+        self._lines.clear()
+        self._stream.write(text)
         self._stream.flush()
 
 
@@ -179,6 +198,13 @@ def _frames(data: dict[str, Any]) -> list[str]:
     return str(error.get("traceback", "")).splitlines() if isinstance(error, dict) else []
 
 
+@functools.lru_cache(maxsize=4)
+def _clock(second: int) -> str:
+    return datetime.datetime.fromtimestamp(second).strftime("%H:%M:%S")
+
+
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     # A user's value must not move the cursor or forge a line.
     return "".join(sign if sign.isprintable() else " " for sign in text)
