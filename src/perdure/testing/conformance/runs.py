@@ -54,10 +54,12 @@ class Bench(NamedTuple):
         """Give the same with its back end killed and started again."""
         return self._replace(runs=await self.reopen())
 
-    async def start(self, workflow: str, run_id: str, text: str = "hello") -> tuple[store.Run, bool]:
+    async def start(
+        self, workflow: str, run_id: str, text: str = "hello", *, wait: float = 0.0
+    ) -> tuple[store.Run, bool]:
         """Start a run."""
         value, blobs = self.accept(workflow, text)
-        return await self.runs.start(workflow, run_id, value, blobs)
+        return await self.runs.start(workflow, run_id, value, blobs, wait=wait)
 
     async def ended(self, run_id: str) -> store.Run:
         """Wait for a run to end."""
@@ -157,6 +159,20 @@ class BasicsSuite:
         run = await bench.runs.wait("r1", 0.05)
         assert run is not None
         assert run.status in ("Pending", "Running")
+
+    async def test_a_start_may_wait_for_the_end(self, bench: Bench) -> None:
+        """Whether the run is new or was there with the same input; a run of another input is not waited for."""
+        run, new = await bench.start("echo", "r1", wait=PATIENCE_SECONDS)
+        assert (new, run.status, run.output) == (True, "Completed", ["hello"])
+        again = await bench.start("echo", "r1", wait=PATIENCE_SECONDS)
+        assert again == (run, False)
+        assert (await bench.start("gated", "r2", wait=0.05))[0].status in ("Pending", "Running")
+        async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            other, new = await bench.start("gated", "r2", "another", wait=PATIENCE_SECONDS)
+        assert (new, other.status) == (False, "Running")
+        waiting = asyncio.create_task(bench.start("gated", "r2", wait=PATIENCE_SECONDS))
+        bench.release()
+        assert (await waiting)[0].output == ["opened"]
 
     async def test_events_are_numbered_from_one_without_gaps(self, bench: Bench) -> None:
         """Pages and the stream give the same events."""
