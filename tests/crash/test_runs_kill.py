@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from perdure.engine import records
 
 from . import runs_victim
 
+MEMORY = pathlib.Path("/dev/shm")
 VICTIM = pathlib.Path(runs_victim.__file__)
 RUNS = ["r1", "r2"]
 PHASES: tuple[runs_victim.Phase, ...] = ("before", "inside", "after")
@@ -145,6 +147,13 @@ class Place:
         return msgspec.json.decode(self._report.read_bytes(), type=dict[str, runs_victim.Ended])
 
 
+@pytest.fixture
+def folder() -> Iterator[pathlib.Path]:
+    """A folder in memory where that is to be had: a killed process leaves behind there what it leaves on a disk."""
+    with tempfile.TemporaryDirectory(prefix="perdure-", dir=MEMORY if MEMORY.is_dir() else None) as made:
+        yield pathlib.Path(made)
+
+
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     made = Forks()
@@ -188,28 +197,28 @@ def check(place: Place, lives: dict[str, dict[Step, bytes]], expected: runs_vict
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_at_every_commit_a_run_ends_the_same_and_repeats_nothing(
-    phase: runs_victim.Phase, forks: Forks, undisturbed: runs_victim.Ended, tmp_path: pathlib.Path
+    phase: runs_victim.Phase, forks: Forks, undisturbed: runs_victim.Ended, folder: pathlib.Path
 ) -> None:
     number = 0
     survived = False
     while not survived:
         number += 1
-        place = Place(tmp_path / str(number), forks)
+        place = Place(folder / str(number), forks)
         survived = place.live("first", phase=phase, commit=number)
         recorded = place.recorded()
         if not survived:
             assert place.live("second")
         check(place, {"first": {}, "second": recorded}, undisturbed, RUNS)
-        shutil.rmtree(tmp_path / str(number))
+        shutil.rmtree(folder / str(number))
     assert number > 20, "there were fewer commits than steps: the kills missed them"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_again_and_again_a_run_still_comes_to_its_end(
-    phase: runs_victim.Phase, forks: Forks, undisturbed: runs_victim.Ended, tmp_path: pathlib.Path
+    phase: runs_victim.Phase, forks: Forks, undisturbed: runs_victim.Ended, folder: pathlib.Path
 ) -> None:
     # The first commit of each life says that it began; with the fourth fatal, each life gets a little further.
-    place = Place(tmp_path / "place", forks)
+    place = Place(folder / "place", forks)
     lives: dict[str, dict[Step, bytes]] = {}
     while len(lives) < 60:
         name = f"life{len(lives)}"
@@ -222,9 +231,9 @@ def test_killed_again_and_again_a_run_still_comes_to_its_end(
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_in_user_code_only_the_steps_in_flight_run_again(
-    step: str, forks: Forks, undisturbed: runs_victim.Ended, tmp_path: pathlib.Path
+    step: str, forks: Forks, undisturbed: runs_victim.Ended, folder: pathlib.Path
 ) -> None:
-    place = Place(tmp_path / "place", forks)
+    place = Place(folder / "place", forks)
     assert not place.live("first", step=step, runs=["r"])
     recorded = place.recorded()
     assert ("r", step) not in recorded
