@@ -297,3 +297,15 @@ async def test_message_sent_to_nobody_ends_the_run() -> None:
 
     result = await support.both(build, "go")
     assert (result.outputs, result.failure) == ([], None)
+
+
+async def test_hundreds_of_messages_to_one_executor() -> None:
+    """Messages to one executor are handled one after another, on each other's writes, however many they are."""
+
+    def build() -> Workflow:
+        say = Say("say", *range(400))
+        return WorkflowBuilder(start_executor=say).add_edge(say, Counts(id="counts")).build()
+
+    async with asyncio.timeout(20):
+        result = await support.hosted_run(build, "go")
+    assert result.outputs[-1] == (399, 79800, 79800)

@@ -579,3 +579,66 @@ class Fills(Executor):
     async def write(self, number: int, ctx: WorkflowContext[Any, Any]) -> None:
         for index in range(self.size):
             ctx.set_state(f"key{index}", self.id)
+
+
+class Closes(Executor):
+    """Changes itself through a function made when it was built, and through a tool of its agent."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.count = 0
+        self.looked_up: list[str] = []
+        self.bump: Callable[[], None] = lambda: setattr(self, "count", self.count + 1)
+        client = testing.ScriptedChatClient(
+            lambda messages, options: (
+                "done" if messages[-1].role == "tool" else testing.tool_call("look_up", {"word": messages[-1].text})
+            )
+        )
+        self.agent = Agent(client, name="inner", tools=[self.look_up])
+
+    def look_up(self, word: str) -> str:
+        """Look a word up."""
+        self.looked_up.append(word)
+        return word
+
+    @handler
+    async def keep(self, number: int, ctx: WorkflowContext[int, Any]) -> None:
+        self.bump()
+        await self.agent.run(f"word {number}")
+        if number % 10 < 4:
+            await ctx.send_message(number + 1)
+        else:
+            await ctx.yield_output([self.count, self.looked_up])
+
+
+@pytest.mark.parametrize("mode", support.MODES)
+async def test_functions_and_tools_act_on_the_executor_of_their_run(mode: support.Mode) -> None:
+    """Instance attributes belong to one run, those that a lambda or a tool of the executor's own changes too."""
+    process = support.Process(lambda: _loop(Closes))
+    results = await support.gather_runs(process, [0, 10], mode=mode)
+    assert [result.outputs for result in results] == [
+        [[3, [f"word {number}" for number in (start, start + 2, start + 4)]]] for start in (0, 10)
+    ]
+    assert (await support.in_process(_loop(Closes), 0)).outputs == results[0].outputs
+
+
+class Keyed(Executor):
+    """Sets a key."""
+
+    def __init__(self, id: str, key: Any) -> None:
+        super().__init__(id=id)
+        self.key = key
+
+    @handler
+    async def go(self, number: int, ctx: WorkflowContext[Any, Any]) -> None:
+        assert ctx.get_state(self.key) is None
+        ctx.set_state(self.key, number)
+
+
+@pytest.mark.parametrize("key", [5, ("a", 1), None, "\x00executor:keyed"])
+async def test_key_that_cannot_be_kept_is_refused(key: Any) -> None:
+    """A key of the shared state that is no text, or would reach perdure's own, fails the run with what to do."""
+    failure = (await support.hosted_run(lambda: WorkflowBuilder(start_executor=Keyed("keyed", key)).build(), 1)).failure
+    assert failure is not None
+    assert failure[0] == "CodecError"
+    assert "The shared state key" in failure[1]

@@ -66,7 +66,7 @@ class Template:
         self.executor = executor
         self._shared: list[Any] = []
         buffer = io.BytesIO()
-        _Pickler(buffer, self._shared).dump(executor)
+        _Pickler(buffer, self._shared, executor).dump(executor)
         self._pickled = buffer.getvalue()
 
     def copy(self, run: str) -> Executor:
@@ -78,9 +78,10 @@ class Template:
 class _Pickler(pickle.Pickler):
     """Writes an object graph, with what is shared as references into a table."""
 
-    def __init__(self, file: io.BytesIO, shared: list[Any]) -> None:
+    def __init__(self, file: io.BytesIO, shared: list[Any], root: Executor) -> None:
         super().__init__(file, protocol=5)
         self._shared = shared
+        self._root = root
         self._known: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
@@ -89,13 +90,15 @@ class _Pickler(pickle.Pickler):
         if obj is _TABLE_TOKEN:
             return _TABLE
         if isinstance(obj, _SHARED_TYPES) or _is_client(obj):
-            return self._share(obj)
+            return None if self._is_tied(obj) else self._share(obj)
         return None
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind in copyreg.dispatch_table:
             return NotImplemented
+        if isinstance(obj, types.FunctionType):
+            return _closed, (_TABLE_TOKEN, self._share(obj), _contents(obj))
         if isinstance(obj, types.MethodType):
             return types.MethodType, (obj.__func__, obj.__self__)
         if isinstance(obj, AgentSession) and kind is AgentSession:
@@ -113,6 +116,13 @@ class _Pickler(pickle.Pickler):
             return _picked, (_TABLE_TOKEN, self._share(obj))
         # The lock that an executor got by running in process is its own: shared, it would put all runs in a row.
         return _idle(reduced) if isinstance(obj, Executor) else reduced
+
+    def _is_tied(self, obj: Any) -> bool:
+        """Say whether a function or tool acts on the executor itself: the copy needs one that acts on the copy."""
+        called = obj.func if isinstance(obj, FunctionTool) else obj
+        if isinstance(called, types.MethodType):
+            return called.__self__ is self._root
+        return isinstance(called, types.FunctionType) and any(held is self._root for held in _contents(called))
 
     def _share(self, obj: Any) -> int:
         index = self._known.get(id(obj))
@@ -149,6 +159,28 @@ _TABLE_TOKEN: Final = _Token()
 def _is_client(obj: Any) -> bool:
     # Structural: any object that answers as a chat client is one, whatever it derives from.
     return not isinstance(obj, Executor) and isinstance(obj, SupportsChatGetResponse)
+
+
+def _contents(function: types.FunctionType) -> tuple[Any, ...]:
+    """What a function closes over; a cell that is not filled yet holds None."""
+    found: list[Any] = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            found.append(None)
+    return tuple(found)
+
+
+def _closed(table: list[Any], index: int, contents: tuple[Any, ...]) -> types.FunctionType:
+    original: types.FunctionType = table[index]
+    cells = tuple(types.CellType(held) for held in contents)
+    made = types.FunctionType(original.__code__, original.__globals__, original.__name__, original.__defaults__, cells)
+    made.__kwdefaults__ = original.__kwdefaults__
+    made.__qualname__ = original.__qualname__
+    made.__annotations__ = original.__annotations__
+    made.__dict__.update(original.__dict__)
+    return made
 
 
 def _idle(reduced: Any) -> Any:

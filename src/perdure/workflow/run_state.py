@@ -192,13 +192,18 @@ def ready(state: RunState) -> list[int]:
 
 def view(state: RunState, position: int) -> snapshot.Snapshot:
     """The shared state that a delivery sees: committed, plus what deliveries to the same executor wrote before it."""
-    seen = state.snapshot
     delivery = state.due[position]
-    if delivery.ordinal:
-        for other, result in zip(state.due[:position], state.landed[:position], strict=True):
-            if other.executor == delivery.executor and result is not None and result.writes is not None:
-                seen = snapshot.put(seen, result.writes)
-    return seen
+    if not delivery.ordinal:
+        return state.snapshot
+    before = zip(state.due[:position], state.landed[:position], strict=True)
+    return snapshot.put_all(
+        state.snapshot,
+        (
+            result.writes
+            for other, result in before
+            if other.executor == delivery.executor and result is not None and result.writes is not None
+        ),
+    )
 
 
 def land(state: RunState, position: int, result: StepResult) -> RunState:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from perdure import errors
 from perdure.payloads import refs
 from perdure.workflow import graph, run_state, snapshot
 
@@ -56,7 +57,15 @@ class SharedState(graph.State):
         return default if ref is None else self._values.decode(ref)
 
     def set(self, key: str, value: Any) -> None:
-        """Set a value; a later change of the object does not change the state."""
+        """Set a value; a later change of the object does not change the state.
+
+        Raises:
+            CodecError: If the key is no text, or one of perdure's own.
+        """
+        if not isinstance(key, str):
+            raise errors.CodecError(f"The shared state key {key!r} is a {type(key).__name__}.", "Use text as the key.")
+        if key.startswith(run_state.RESERVED):
+            raise errors.CodecError(f"The shared state key {key!r} is one of perdure's own.", "Use another key.")
         self._written[key] = copy.deepcopy(value)
 
     def has(self, key: str) -> bool:
@@ -128,7 +137,9 @@ class SharedState(graph.State):
                 blobs.extend(own)
         return changed
 
-    def _find(self, key: str) -> refs.Ref | None:
+    def _find(self, key: object) -> refs.Ref | None:
+        if not isinstance(key, str):
+            return None
         found = self._found.get(key, _ABSENT)
         if found is _ABSENT:
             found = self._found[key] = snapshot.lookup(self._seen, key, self._values.read)

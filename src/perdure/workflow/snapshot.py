@@ -7,7 +7,7 @@ that two versions share every page in which they do not differ; what changed sin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -142,6 +142,20 @@ def put(snapshot: Snapshot, layer: Layer) -> Snapshot:
                 merged[name] = ref
             return Snapshot(snapshot.base, (*snapshot.layers[:-1], Layer(tuple(merged.items()))))
     return Snapshot(snapshot.base, (*snapshot.layers, layer))
+
+
+def put_all(snapshot: Snapshot, layers: Iterable[Layer]) -> Snapshot:
+    """Add layers of later changes, one after another."""
+    merged: dict[str, refs.Ref | None] = {}
+    for layer in layers:
+        if layer.stored is None:
+            for name, ref in layer.changes:
+                merged.pop(name, None)
+                merged[name] = ref
+        else:
+            snapshot = put(put(snapshot, Layer(tuple(merged.items()))), layer)
+            merged.clear()
+    return put(snapshot, Layer(tuple(merged.items())))
 
 
 def needs_folding(snapshot: Snapshot) -> bool:
