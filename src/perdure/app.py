@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
-from agent_framework import Workflow
+from agent_framework import SupportsAgentRun, Workflow
 
+from perdure.agents import callbacks
+from perdure.agents import hosted as hosted_agents
 from perdure.payloads import codec, registry
 from perdure.workflow import hosted, naming
 
+AGENT_WAIT_SECONDS: Final = 200.0
+"""How long a client waits for an agent where neither it nor the app says how long."""
+
+DEFAULT_POLL_RETRIES: Final = 30
+DEFAULT_POLL_SECONDS: Final = 1.0
+
 
 class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
-    """A Durable Functions app that hosts Agent Framework workflows as durable, stateful HTTP services.
+    """A Durable Functions app that hosts Agent Framework agents and workflows as durable, stateful HTTP services.
 
     Args:
+        agents: Agents to host, each under its own name; ``add_agent`` adds others.
         workflow: The only workflow; it may have no name of its own. A factory is called once for each run.
         workflows: Several workflows, by name or each with a name of its own.
         http_auth_level: The key that a caller of the HTTP routes needs on Azure; none is asked for locally.
         enable_health_check: Whether there is a ``health`` route.
+        enable_http_endpoints: Whether agents have HTTP routes, unless ``add_agent`` says otherwise.
+        max_poll_retries: With ``poll_interval_seconds``, how long a client waits for an agent that does not say how
+            long: their product. Where answers are pushed nothing is polled.
+        poll_interval_seconds: See ``max_poll_retries``.
+        enable_mcp_tool_trigger: Whether agents are MCP tools, unless ``add_agent`` says otherwise.
+        default_callback: Told of the answers of agents that have no callback of their own.
+        session_ttl: How long after its last turn a session of an agent expires, seconds or a timedelta; never if not
+            given.
         types: Further classes that values of the shared state, messages and outputs may have. Those that handlers
             name, those defined below the app folder, builtins and the framework's own are known already.
         on_state_conflict: What becomes of a run in which two siblings of a superstep write one key: ``warn`` records
@@ -33,16 +51,23 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         app_folder: The folder of the app; that of the calling module if not given.
 
     Raises:
-        ValueError: If there is no workflow, names clash or are missing, or an executor id cannot be addressed.
+        ValueError: If names clash or are missing, or an executor id cannot be addressed.
     """
 
     def __init__(
         self,
-        *,
+        agents: Sequence[SupportsAgentRun] | None = None,
         workflow: hosted.Source | None = None,
         workflows: Sequence[hosted.Source] | Mapping[str, hosted.Source] | None = None,
         http_auth_level: func.AuthLevel | str = func.AuthLevel.FUNCTION,
         enable_health_check: bool = True,
+        enable_http_endpoints: bool = True,
+        max_poll_retries: int | None = None,
+        poll_interval_seconds: float | None = None,
+        enable_mcp_tool_trigger: bool = False,
+        default_callback: callbacks.AgentResponseCallbackProtocol | None = None,
+        *,
+        session_ttl: float | datetime.timedelta | None = None,
         types: Sequence[type] = (),
         on_state_conflict: Literal["warn", "fail"] = "warn",
         strict_executor_state: bool = False,
@@ -54,10 +79,14 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             raise ValueError(f'on_state_conflict is {on_state_conflict!r}; it must be "warn" or "fail".')
         super().__init__(http_auth_level=http_auth_level)
         self.enable_health_check = enable_health_check
+        self.enable_http_endpoints = enable_http_endpoints
+        self.enable_mcp_tool_trigger = enable_mcp_tool_trigger
+        self.default_callback = default_callback
+        self.agent_wait_seconds = _agent_wait(max_poll_retries, poll_interval_seconds)
         self.app_folder = pathlib.Path(app_folder).resolve() if app_folder is not None else _folder_of_caller()
         known = registry.Registry(self.app_folder)
         known.add(*types)
-        coder = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
+        coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
         self.workflows: Mapping[str, hosted.HostedWorkflow] = {
             name: hosted.HostedWorkflow(
                 name,
@@ -69,6 +98,81 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             )
             for name, source in _named(workflow, workflows)
         }
+        self._session_ttl = _seconds(session_ttl)
+        self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
+        for agent in agents or ():
+            self.add_agent(agent)
+
+    @property
+    def agents(self) -> dict[str, SupportsAgentRun]:
+        """The hosted agents by name, as they were given."""
+        return {name: found.agent for name, found in self.hosted_agents.items()}
+
+    def add_agent(
+        self,
+        agent: SupportsAgentRun,
+        callback: callbacks.AgentResponseCallbackProtocol | None = None,
+        enable_http_endpoint: bool | None = None,
+        enable_mcp_tool_trigger: bool | None = None,
+        *,
+        entity_id: str | None = None,
+        session_ttl: float | datetime.timedelta | None = None,
+    ) -> None:
+        """Host an agent: each of its sessions is durable.
+
+        Args:
+            agent: The agent; it is copied for each turn and never run itself.
+            callback: Told of its answers; the app's default if not given.
+            enable_http_endpoint: Whether it has HTTP routes; as the app says if not given.
+            enable_mcp_tool_trigger: Whether it is an MCP tool; as the app says if not given.
+            entity_id: The name to host it under instead of its own.
+            session_ttl: How long after its last turn a session expires; as the app says if not given.
+
+        Raises:
+            ValueError: If it has no name, or one that another agent or a workflow has, in any case.
+        """
+        name = entity_id or getattr(agent, "name", None)
+        if not name:
+            raise ValueError(
+                "An agent needs a name to be hosted under: give it one with name=..., or say entity_id=..."
+            )
+        self._check_agent_name(name)
+        self.hosted_agents[name] = hosted_agents.HostedAgent(
+            name,
+            agent,
+            self._codec,
+            callback=callback or self.default_callback,
+            http_endpoint=self.enable_http_endpoints if enable_http_endpoint is None else bool(enable_http_endpoint),
+            mcp_tool=(
+                self.enable_mcp_tool_trigger if enable_mcp_tool_trigger is None else bool(enable_mcp_tool_trigger)
+            ),
+            session_ttl=self._session_ttl if session_ttl is None else _seconds(session_ttl),
+        )
+
+    def _check_agent_name(self, name: str) -> None:
+        folded = naming.legal(name).casefold()
+        for kind, others in (("agent", self.hosted_agents), ("workflow", self.workflows)):
+            for other in others:
+                if naming.legal(other).casefold() == folded:
+                    raise ValueError(
+                        f"There is a hosted {kind} {other!r} already, and {name!r} is the same in any case: "
+                        "give one of them another name; add_agent(..., entity_id=...) hosts an agent under another one."
+                    )
+
+
+def _agent_wait(retries: int | None, interval: float | None) -> float:
+    if retries is None and interval is None:
+        return AGENT_WAIT_SECONDS
+    return max(1, DEFAULT_POLL_RETRIES if retries is None else retries) * (
+        interval if interval is not None and interval > 0 else DEFAULT_POLL_SECONDS
+    )
+
+
+def _seconds(ttl: float | datetime.timedelta | None) -> float:
+    seconds = ttl.total_seconds() if isinstance(ttl, datetime.timedelta) else float(ttl or 0.0)
+    if seconds < 0:
+        raise ValueError(f"session_ttl is {ttl!r}; it must be a time to come, or 0 for never.")
+    return seconds
 
 
 def _named(
@@ -83,8 +187,6 @@ def _named(
         sources = [*([workflow] if workflow is not None else []), *(workflows or ())]
         sole = len(sources) == 1
         found = [(_own_name(source) or (naming.SOLE_NAME if sole else _missing_name()), source) for source in sources]
-    if not found:
-        raise ValueError("AgentFunctionApp hosts nothing: give it workflow=... or workflows=[...].")
     seen: dict[str, str] = {}
     for name, _ in found:
         if not name or naming.is_automatic(name):

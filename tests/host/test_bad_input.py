@@ -90,7 +90,7 @@ USAGE = MappingProxyType(
 )
 
 
-@pytest.mark.parametrize("case", ["no app", "two apps", "missing package"])
+@pytest.mark.parametrize("case", ["no app", "two apps", "missing package", "no workflow"])
 def test_a_mistake_in_usage_ends_with_2_and_no_traceback(tmp_path: pathlib.Path, case: str) -> None:
     body, said = USAGE[case]
     code, output = outcome(served.write_app(tmp_path / "app", body))
@@ -99,7 +99,7 @@ def test_a_mistake_in_usage_ends_with_2_and_no_traceback(tmp_path: pathlib.Path,
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("case", ["no workflow", "an automatic name"])
+@pytest.mark.parametrize("case", ["an automatic name"])
 def test_an_app_that_cannot_be_built_shows_the_users_line_only(tmp_path: pathlib.Path, case: str) -> None:
     body, said = USAGE[case]
     folder = served.write_app(tmp_path / "app", body)

@@ -17,6 +17,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "tracebacks": frozenset({"errors", "workflow.protocol"}),
     "payloads": frozenset({"errors"}),
     "workflow": frozenset({"errors", "tracebacks", "payloads", "journal"}),
+    "agents": frozenset({"errors", "tracebacks", "payloads", "workflow", "journal"}),
     "engine": frozenset({"errors", "platform", "tracebacks", "payloads", "workflow.protocol"}),
     "routes": frozenset({"errors", "payloads", "workflow", "agents"}),
     "journal": frozenset({"errors", "payloads"}),

@@ -49,7 +49,7 @@ async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.
         for line in banner(app, told, hosting.url or ""):
             log.say(line)
         if log.as_json:
-            log.note(f"Serving {', '.join(app.workflows)} on {hosting.url}")
+            log.note(f"Serving {', '.join([*app.hosted_agents, *app.workflows])} on {hosting.url}")
         await stop.asked()
         log.note("Stopping: what runs is finished or parked. Once more to stop at once.")
         await hosting.drain(DRAIN_SECONDS)
@@ -90,7 +90,7 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
     yield "Functions:"
     yield ""
     workflows = app.workflows
-    served = table.of(workflows)
+    served = table.of(workflows, [name for name, agent in app.hosted_agents.items() if agent.http_endpoint])
     for route in served:
         yield f"        {route.name}: [{route.method}] {root}/{route.path}"
     for name, trigger in _others(app, {route.name for route in served}):

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from perdure import errors
-from perdure.routes import hosted, messages, problems, sessions
+from perdure.routes import hosted, messages, problems
 from perdure.routes import runs as run_store
+from perdure.routes import sessions as session_store
 
 DEFAULT_BODY_LIMIT_BYTES = 104_857_600
 DEFAULT_PREFIX = "api"
@@ -42,8 +43,8 @@ class Site:
     base_url: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT_BYTES
-    hosted_agents: Mapping[str, sessions.HostedAgent] = dataclasses.field(default_factory=dict)
-    sessions: sessions.Sessions | None = None
+    hosted_agents: Mapping[str, session_store.HostedAgent] = dataclasses.field(default_factory=dict)
+    sessions: session_store.Sessions | None = None
     agent_wait_seconds: float = 200.0
 
     @property
@@ -52,7 +53,7 @@ class Site:
         return [name for name, agent in self.hosted_agents.items() if agent.http_endpoint]
 
     @property
-    def conversations(self) -> sessions.Sessions:
+    def conversations(self) -> session_store.Sessions:
         """Where the sessions of agents are.
 
         Raises:
@@ -62,7 +63,7 @@ class Site:
             raise problems.Problem(404, "No agent is hosted here.", kind="unknown-agent")
         return self.sessions
 
-    def find_agent(self, name: str) -> sessions.HostedAgent:
+    def find_agent(self, name: str) -> session_store.HostedAgent:
         """Give an agent that has routes, by its name in any case.
 
         Raises:

@@ -40,6 +40,11 @@ class RunValues:
         self._shelf = shelf
         self._owner = owner
 
+    @property
+    def owner(self) -> str:
+        """The run that owns the payloads."""
+        return self._owner
+
     def encode(
         self, value: Any, blobs: list[refs.Blob], *, where: str, inline_limit: int = refs.INLINE_LIMIT_BYTES
     ) -> refs.Ref:

@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol, Self
 from perdure import app as apps
 from perdure import errors
 from perdure.engine import engine, records
-from perdure.hosts.local import bridge, cors, owner, server, settings, watchdog
+from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog
 from perdure.hosts.local import runs as engine_runs
+from perdure.hosts.local import sessions as engine_sessions
 from perdure.routes import runs, site
 from perdure.workflow import addresses, events, hosted, protocol
 
@@ -181,16 +182,25 @@ class LocalHost:
         for bound in self.bounds.values():
             activities |= hosted.activities_of(bound)
         self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
+        orchestrators: dict[str, protocol.Orchestrator] = {
+            name: bound.orchestrator for name, bound in self._by_orchestration.items()
+        }
+        agents = {name: agent.bind(payloads) for name, agent in self.app.hosted_agents.items()}
+        for agent in agents.values():
+            activities |= agent.activities
+            orchestrators[agent.orchestrator.name] = agent.orchestrator
         self.engine = engine.Engine(
             self.hub,
-            orchestrators={name: bound.orchestrator for name, bound in self._by_orchestration.items()},
+            orchestrators=orchestrators,
             activities=activities,
-            on_commit=None if self._log is _SILENT else self._tell,
+            on_commit=None if self._log is _SILENT and not agents else self._committed,
         )
+        self.sessions = engine_sessions.EngineSessions(self.engine, agents)
         self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
         payloads.engine = self.engine
         await self.engine.start()
         try:
+            await self.sessions.sweep()
             self._serve()
         except BaseException:
             await self.engine.close()
@@ -204,10 +214,14 @@ class LocalHost:
             where = site.Site(
                 self.app.workflows,
                 bridge.BridgedRuns(self.runs, loop),
+                agents=[agent.describe() for agent in self.app.hosted_agents.values()],
                 prefix=told.route_prefix,
                 base_url=told.base_url,
                 trusted_proxies=told.trusted_proxies,
                 body_limit=told.body_limit,
+                hosted_agents=self.app.hosted_agents,
+                sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
+                agent_wait_seconds=self.app.agent_wait_seconds,
             )
             self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors())
             address, port = self._server.start()
@@ -249,6 +263,10 @@ class LocalHost:
         if view.status != "Completed":
             raise RunFailed(run_id, view.failure)
         return view, self._by_orchestration[view.name]
+
+    def _committed(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
+        if not self.sessions.heard(run_id, name, emitted, view) and self._log is not _SILENT:
+            self._tell(run_id, name, emitted, view)
 
     def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
         bound = self._by_orchestration[name]

@@ -76,6 +76,10 @@ def load(file: Path) -> apps.AgentFunctionApp:
             f"{file}: {name} is a plain {type(app).__name__}, which hosts no workflow.",
             f"Make it one that has: {name} = perdure.AgentFunctionApp(workflow=...).",
         )
+    if not app.workflows and not app.hosted_agents:
+        raise errors.UsageError(
+            f"{file}: {name} hosts nothing.", "Give it agents=[...], workflow=... or workflows=[...]."
+        )
     return app
 
 

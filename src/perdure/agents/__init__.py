@@ -1,0 +1,1 @@
+"""Durable agents: sessions that outlive the process, each one long-lived orchestration."""

@@ -1,0 +1,173 @@
+"""One call of an agent: with the session, the options, and whoever wants to hear the answer as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession
+
+from perdure import errors
+from perdure.agents import callbacks, requests
+
+NO_TOOLS: Final = "none"
+
+logger = logging.getLogger("perdure")
+
+
+class Broken(Exception):
+    """An answer that broke off.
+
+    Attributes:
+        heard: What had come of it; None if nothing had.
+    """
+
+    def __init__(self, heard: AgentResponse[Any] | None) -> None:
+        super().__init__("The answer broke off.")
+        self.heard = heard
+
+
+class AgentLeft(errors.PerdureError):
+    """An agent ended itself instead of answering."""
+
+
+class Unfit(errors.PerdureError):
+    """An agent cannot do what the request asks, or gave what is no answer."""
+
+
+async def run(
+    agent: Any,
+    request: requests.Request,
+    session: AgentSession,
+    callback: callbacks.AgentResponseCallbackProtocol | None,
+    context: callbacks.AgentCallbackContext,
+) -> AgentResponse[Any]:
+    """Run an agent for one turn.
+
+    Args:
+        agent: A copy for this turn alone.
+        request: What it is asked.
+        session: The session it sees and changes.
+        callback: Who is told of the answer.
+        context: What they are told with it.
+
+    Raises:
+        Broken: If it raised; its cause says what, and it has what had come.
+        Unfit: If it cannot do what is asked, or its answer is not what was asked for.
+    """
+    given = _arguments(agent, request)
+    streams = callback is not None and _takes(agent, "stream")
+    heard: list[AgentResponseUpdate] = []
+    response: Any = None
+    try:
+        if callback is not None and streams:
+            response = await _stream(agent, request, session, given, callback, context, heard)
+        else:
+            response = await agent.run(list(request.messages), session=session, **given)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        raise Broken(_joined(heard)) from _contained(error, context.agent_name)
+    finally:
+        if getattr(agent, "mcp_tools", None):
+            # Opened by this turn, in this task, which is where they must be closed.
+            await agent.close()
+    if not isinstance(response, AgentResponse):
+        raise Broken(None) from Unfit(
+            f"Agent {context.agent_name!r} gave a {type(response).__name__}; run() must give an AgentResponse."
+        )
+    _check_format(request, response, context.agent_name)
+    if callback is not None:
+        await _tell(callback.on_agent_response, response, context)
+    return response
+
+
+async def _stream(
+    agent: Any,
+    request: requests.Request,
+    session: AgentSession,
+    given: Mapping[str, Any],
+    callback: callbacks.AgentResponseCallbackProtocol,
+    context: callbacks.AgentCallbackContext,
+    heard: list[AgentResponseUpdate],
+) -> Any:
+    stream = agent.run(list(request.messages), stream=True, session=session, **given)
+    if inspect.isawaitable(stream) and not hasattr(stream, "__aiter__"):
+        stream = await stream
+    async for update in stream:
+        heard.append(update)
+        await _tell(callback.on_streaming_response_update, update, context)
+    final = getattr(stream, "get_final_response", None)
+    return await final() if final is not None else AgentResponse.from_updates(heard)
+
+
+async def _tell(method: Any, what: Any, context: callbacks.AgentCallbackContext) -> None:
+    try:
+        told = method(what, context)
+        if inspect.isawaitable(told):
+            await told
+    except Exception:
+        # Who listens does not decide what the agent said.
+        logger.exception("A callback of agent %r raised.", context.agent_name)
+
+
+def _arguments(agent: Any, request: requests.Request) -> dict[str, Any]:
+    options = dict(request.options)
+    if request.response_format is not None:
+        options["response_format"] = request.response_format
+    if not request.tools:
+        _take_tools(agent)
+        options["tool_choice"] = NO_TOOLS
+    if not options:
+        return {}
+    if not _takes(agent, "options"):
+        raise Broken(None) from Unfit(
+            f"A {type(agent).__name__} takes no options, so it cannot be given {', '.join(sorted(options))}.",
+            "Leave them out, or host an agent whose run() takes options=.",
+        )
+    return {"options": options}
+
+
+def _take_tools(agent: Any) -> None:
+    """Take its tools from a copy of an agent: a model that is not offered a tool does not ask for it."""
+    defaults = getattr(agent, "default_options", None)
+    if isinstance(defaults, dict):
+        defaults.pop("tools", None)
+    if getattr(agent, "mcp_tools", None):
+        agent.mcp_tools = []
+
+
+def _takes(agent: Any, name: str) -> bool:
+    parameters = inspect.signature(agent.run).parameters
+    return name in parameters or any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
+
+
+def _joined(heard: list[AgentResponseUpdate]) -> AgentResponse[Any] | None:
+    return AgentResponse.from_updates(heard) if heard else None
+
+
+def _contained(error: BaseException, name: str) -> Exception:
+    if isinstance(error, Exception):
+        return error
+    what = f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else "was cancelled by what it awaited"
+    left = AgentLeft(f"Agent {name!r} {what}.")
+    left.__cause__ = error
+    return left
+
+
+def _check_format(request: requests.Request, response: AgentResponse[Any], name: str) -> None:
+    if request.response_format is None:
+        return
+    try:
+        # Looking parses it.
+        found = response.value
+    except ValueError as error:
+        raise Broken(response) from Unfit(
+            f"Agent {name!r} was asked for structured output and its answer does not parse: {error}"
+        )
+    if found is None and response.text == "":
+        raise Broken(response) from Unfit(f"Agent {name!r} was asked for structured output and answered nothing.")
