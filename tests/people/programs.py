@@ -11,6 +11,9 @@ from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext
 
 from perdure import WorkflowHitlContext
 
+MAILED: list[str] = []
+"""Addresses that executors mailed to somebody."""
+
 
 @dataclass
 class Line:

@@ -71,7 +71,8 @@ class Activities:
 
     def release(self, run: str) -> None:
         """Drop the copies of a run that has ended or left memory."""
-        self._live.pop(run, None)
+        for executor_id, live in self._live.pop(run, {}).items():
+            self._kinds[executor_id].give_back(live)
         self.stranded.pop(run, None)
 
     async def __call__(self, instance_id: str, key: str, call: orchestrator.Call) -> protocol.Outcome:
@@ -139,7 +140,7 @@ async def _execute(
                 f"a {type(data).__name__}; the answer was dropped."
             )
             return
-    with graph.hosted(live.executor):
+    with graph.hosted(live.executor, ctx):
         await live.executor.execute(
             message,
             list(delivery.sources),

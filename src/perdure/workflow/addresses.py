@@ -54,7 +54,7 @@ class WorkflowHitlContext:
             base_url: Scheme and host of the addresses, such as ``https://flows.example.com``; for a public name
                 that the host does not know of.
         """
-        told = getattr(graph.runner_context(ctx), "host_metadata", None)
+        told = getattr(ctx, "host_metadata", None)
         if not isinstance(told, Mapping):
             return None
         instance_id, workflow = told.get(INSTANCE_ID), told.get(WORKFLOW_NAME)

@@ -35,8 +35,10 @@ class AnswerTypes:
     def __init__(self, executors: Mapping[str, Executor]) -> None:
         self._known: dict[tuple[str, str], start_input.StartInput] = {}
         for executor_id, executor in executors.items():
-            for _, response in graph.response_types(executor):
-                self._known[executor_id, type_name(response)] = reader(response)
+            for asking in (executor, *(found for _, found in graph.nested(executor))):
+                for _, response in graph.response_types(asking):
+                    # What is inside asks in the name of the executor that the run knows.
+                    self._known.setdefault((executor_id, type_name(response)), reader(response))
 
     def find(self, request: run_state.Request) -> start_input.StartInput:
         """Give what reads the answers to a request; any JSON where its type is not known any more."""

@@ -10,10 +10,10 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import agent_framework
-from agent_framework import Executor, Workflow, WorkflowContext, WorkflowEvent, WorkflowMessage
+from agent_framework import Executor, Workflow, WorkflowContext, WorkflowEvent, WorkflowExecutor, WorkflowMessage
 
 from perdure import errors
 from perdure.workflow import shape
@@ -209,28 +209,88 @@ def runner_context(ctx: Any) -> Any:
     return getattr(ctx, "_runner_context", None)
 
 
+def inner(executor: Executor) -> Workflow | None:
+    """Give the workflow that an executor wraps; None if it wraps none."""
+    return executor.workflow if isinstance(executor, WorkflowExecutor) else None
+
+
+def nested(executor: Executor, path: str = "") -> Iterator[tuple[str, Executor]]:
+    """Give the executors inside an executor, all levels down, each with its path below it."""
+    wrapped = inner(executor)
+    if wrapped is not None:
+        for name, found in wrapped.executors.items():
+            below = f"{path}/{name}" if path else name
+            yield below, found
+            yield from nested(found, below)
+
+
+def request_hop(executor: Executor) -> str:
+    """Give what an executor puts before the ids of requests that come from inside it; empty if it wraps nothing."""
+    return "" if inner(executor) is None else f"{executor.id}~0~"
+
+
+class Asking(Protocol):
+    """Where hosted contexts stand, whatever level they are of: the step."""
+
+    host_metadata: dict[str, Any]
+
+    def next_request_id(self, scope: str = "") -> str:
+        """Make the id of a request."""
+        ...
+
+
 class HostedContext(WorkflowContext[Any, Any]):
-    """The context of a hosted executor: requests get ids that the same step always makes again."""
+    """The context of a hosted executor: requests get ids that the same step always makes again.
+
+    Args:
+        step: Where it stands.
+        path: The executors above it inside the step's own, and itself.
+        hops: What comes before the ids of its requests on the run on top.
+    """
+
+    def __init__(self, step: Asking, path: str, hops: str, executor: Executor, *arguments: Any, **named: Any) -> None:
+        self._hop = request_hop(executor)
+        asked = named.get("request_id")
+        if self._hop and asked is not None:
+            named["request_id"] = asked.removeprefix(self._hop)
+        super().__init__(executor, *arguments, **named)
+        self._step = step
+        self._path = path
+        self._hops = hops
+
+    @property
+    def host_metadata(self) -> dict[str, Any]:
+        """What the executor may learn of its host, and what comes before the ids of its requests."""
+        return {**self._step.host_metadata, "request_path_prefix": self._hops}
 
     async def request_info(self, request_data: object, response_type: Any, *, request_id: str | None = None) -> None:
         """Request information from outside of the workflow."""
-        given = request_id or self._runner_context.next_request_id()  # type: ignore[attr-defined]  # perdure's own
-        await super().request_info(request_data, response_type, request_id=given)
+        given = request_id or self._step.next_request_id(self._path)
+        await super().request_info(request_data, response_type, request_id=f"{self._hop}{given}")
 
 
 @contextmanager
-def hosted(executor: Executor) -> Iterator[None]:
-    """Give an executor hosted contexts for as long as this lasts."""
-    own = vars(executor)
-
-    def create(*arguments: Any, **named: Any) -> HostedContext:
-        return HostedContext(executor, *arguments, **named)
-
-    own["_create_context_for_handler"] = create
+def hosted(executor: Executor, step: Asking) -> Iterator[None]:
+    """Give an executor, and those inside it, hosted contexts for as long as this lasts."""
+    placed: list[Executor] = []
+    _host(executor, step, "", "", placed)
     try:
         yield
     finally:
-        del own["_create_context_for_handler"]
+        for item in placed:
+            del vars(item)["_create_context_for_handler"]
+
+
+def _host(executor: Executor, step: Asking, path: str, hops: str, placed: list[Executor]) -> None:
+    def create(*arguments: Any, **named: Any) -> HostedContext:
+        return HostedContext(step, path, hops, executor, *arguments, **named)
+
+    vars(executor)["_create_context_for_handler"] = create
+    placed.append(executor)
+    wrapped = inner(executor)
+    if wrapped is not None:
+        for name, found in wrapped.executors.items():
+            _host(found, step, f"{path}/{name}", hops + request_hop(executor), placed)
 
 
 class Routed:

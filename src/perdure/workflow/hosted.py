@@ -59,8 +59,8 @@ class HostedWorkflow:
         self.codec = coder
         self.workflow = source if isinstance(source, Workflow) else source()
         self.shape = graph.shape_of(self.workflow, name)
-        for executor_id in self.workflow.executors:
-            naming.check_executor(executor_id)
+        for executor in self._everyone():
+            naming.check_executor(executor.id)
         self._builds: _Builds | None = None
         if not isinstance(source, Workflow):
             self._builds = _Builds(source)
@@ -162,12 +162,17 @@ class HostedWorkflow:
         return release
 
     def _admit_types(self, known: registry.Registry) -> None:
-        for executor in self.workflow.executors.values():
+        for executor in self._everyone():
             for annotation in (*executor.input_types, *executor.output_types, *executor.workflow_output_types):
                 known.add_annotation(annotation)
             for request_type, response_type in graph.response_types(executor):
                 known.add_annotation(request_type)
                 known.add_annotation(response_type)
+
+    def _everyone(self) -> Iterator[Executor]:
+        for executor in self.workflow.executors.values():
+            yield executor
+            yield from (found for _, found in graph.nested(executor))
 
     def _check_factory(self, factory: Callable[[], Workflow]) -> None:
         again = graph.shape_of(factory(), self.name)
