@@ -7,6 +7,7 @@ import typing
 import msgspec
 
 from perdure import errors
+from perdure.agents import naming
 from perdure.routes import messages, parameters, problems, runs, views
 from perdure.routes import site as sites
 
@@ -64,7 +65,7 @@ def _statuses(value: str | None) -> tuple[runs.Status, ...]:
 
 async def cancel(site: sites.Site, request: messages.Request) -> messages.Reply:
     """``POST runs/{id}/cancel``: end a run as Terminated; once it is, asking again changes nothing."""
-    run_id = request.params["id"]
+    run_id = _run_id(request)
     done = await site.runs.terminate(run_id, _reason(request))
     run = await site.runs.get(run_id)
     if run is None:
@@ -74,6 +75,14 @@ async def cancel(site: sites.Site, request: messages.Request) -> messages.Reply:
             409, f"The run {problems.clipped(run_id)} has ended already: {run.status}.", kind="run-ended"
         )
     return messages.json(views.status(run))
+
+
+def _run_id(request: messages.Request) -> str:
+    run_id = request.params["id"]
+    if naming.is_session(run_id):
+        # Sessions of agents have routes of their own, which know what else a session has.
+        raise problems.unknown_run(run_id)
+    return run_id
 
 
 def _reason(request: messages.Request) -> str:
@@ -90,7 +99,7 @@ def _reason(request: messages.Request) -> str:
 
 async def purge(site: sites.Site, request: messages.Request) -> messages.Reply:
     """``DELETE runs/{id}``: delete an ended run with all that it kept."""
-    run_id = request.params["id"]
+    run_id = _run_id(request)
     if await site.runs.purge(run_id):
         return messages.Reply(204, {})
     run = await site.runs.get(run_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry import propagate
 
+from perdure.agents import naming as sessions
 from perdure.engine import engine, records
 from perdure.payloads import refs
 from perdure.routes import hosted as input_digests
@@ -86,6 +87,8 @@ class EngineRuns:
         names: Iterable[str] = self._by_orchestration
         if query.workflow is not None:
             names = (naming.orchestration(query.workflow),)
+        if not names:
+            return runs.Page([])
         views, cursor = self._engine.query(
             names=tuple(names),
             statuses=query.statuses,
@@ -95,7 +98,8 @@ class EngineRuns:
             cursor=query.cursor,
             limit=query.limit,
         )
-        return runs.Page([self._run(view, outputs=False) for view in views], cursor)
+        shown = [self._run(view, outputs=False) for view in views if not sessions.is_session(view.id)]
+        return runs.Page(shown, cursor)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
         """Give up to ``limit`` events with ids above ``after``."""

@@ -57,7 +57,8 @@ class EngineSessions:
         if name not in self._orchestrations:
             return False
         waiting = self._waiters.get(instance_id, {})
-        for data in emitted:
+        # What the engine adds when an instance is terminated from outside is no session's.
+        for data in () if view is not None and view.status == "Terminated" else emitted:
             told = records.decode_told(data)
             for future in waiting.pop(told.correlation_id, ()):
                 if not future.done():
