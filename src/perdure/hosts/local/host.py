@@ -17,6 +17,7 @@ from perdure.engine import engine, records
 from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
+from perdure.hosts.local.functions import declared, service
 from perdure.routes import runs, site
 from perdure.workflow import addresses, events, hosted, protocol
 
@@ -181,6 +182,7 @@ class LocalHost:
         activities: dict[str, protocol.Activity] = {}
         for bound in self.bounds.values():
             activities |= hosted.activities_of(bound)
+        await self.functions.close()
         self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
         orchestrators: dict[str, protocol.Orchestrator] = {
             name: bound.orchestrator for name, bound in self._by_orchestration.items()
@@ -202,6 +204,11 @@ class LocalHost:
         try:
             await self.sessions.sweep()
             self._serve()
+        folder = self.app.app_folder or pathlib.Path()
+        told = self._settings or settings.Settings(folder, self.hub)
+        self.functions = service.Functions(declared.of(self.app), folder, told.task_hub)
+        orchestrators = {**self.functions.orchestrators, **orchestrators}
+        activities = {**self.functions.activities, **activities}
         except BaseException:
             await self.engine.close()
             raise
@@ -211,9 +218,11 @@ class LocalHost:
         self._watchdog = watchdog.Watchdog(loop)
         if self._address[1] is not None:
             told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
+        self.functions.attach(self.engine)
             where = site.Site(
                 self.app.workflows,
                 bridge.BridgedRuns(self.runs, loop),
+            await self.functions.start()
                 agents=[agent.describe() for agent in self.app.hosted_agents.values()],
                 prefix=told.route_prefix,
                 base_url=told.base_url,
@@ -222,8 +231,12 @@ class LocalHost:
                 hosted_agents=self.app.hosted_agents,
                 sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
                 agent_wait_seconds=self.app.agent_wait_seconds,
+        if self._address[1] is None:
+            self.functions.listen("", "")
             )
-            self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors())
+            self._server = server.Server(
+                where, self._address[0], self._address[1], told.cors or cors.Cors(), self.functions
+            )
             address, port = self._server.start()
             self.url = f"http://{_host_in_url(address)}:{port}"
             for bound in self.bounds.values():
@@ -239,6 +252,7 @@ class LocalHost:
         sys.setswitchinterval(self._interval)
 
     def _let_go(self, *, now: bool = False) -> None:
+            self.functions.listen(self.url, told.base_url or self.url)
         serving, self._server = self._server, None
         if serving is not None:
             serving.stop(now=now)
@@ -248,6 +262,7 @@ class LocalHost:
             watching.stop()
 
     def _workflow(self, name: str) -> hosted.HostedWorkflow:
+        await self.functions.close()
         found = self.app.workflows.get(name)
         if found is None:
             hosts = ", ".join(self.app.workflows)
@@ -269,7 +284,10 @@ class LocalHost:
             self._tell(run_id, name, emitted, view)
 
     def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
-        bound = self._by_orchestration[name]
+        bound = self._by_orchestration.get(name)
+        if bound is None:
+            self.functions.tell(run_id, name, view)
+            return
         now = time.time()
         for data in emitted:
             if self._log.as_json or events.decode(data).type in _LOGGED:

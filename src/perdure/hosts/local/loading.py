@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 from azure.functions.decorators import function_app
 
 from perdure import app as apps
 from perdure import errors, tracebacks
+from perdure.hosts.local.functions import sdk
 
 FILE_NAME = "function_app.py"
 MODULE_NAME = "function_app"
@@ -55,7 +57,7 @@ def load(file: Path) -> apps.AgentFunctionApp:
     """Import an app's file as ``function_app``, its folder first on ``sys.path``, and give its one app.
 
     Raises:
-        UsageError: If it has no app, several, or one that hosts no workflow, or needs a package that is not installed.
+        UsageError: If it has no app, several, or one that hosts nothing, or needs a package that is not installed.
         AppError: If it raised.
     """
     module = _imported(file)
@@ -71,14 +73,18 @@ def load(file: Path) -> apps.AgentFunctionApp:
         names = ", ".join(name for name, _ in found.values())
         raise errors.UsageError(f"{file} has several apps: {names}.", "Keep one; it can host several workflows.")
     ((name, app),) = found.values()
+    if isinstance(app, df.DFApp) and not isinstance(app, apps.AgentFunctionApp):
+        plain, app = app, apps.AgentFunctionApp(http_auth_level=app.auth_level, app_folder=file.parent)
+        sdk.adopt(plain, app)
     if not isinstance(app, apps.AgentFunctionApp):
         raise errors.UsageError(
             f"{file}: {name} is a plain {type(app).__name__}, which hosts no workflow.",
             f"Make it one that has: {name} = perdure.AgentFunctionApp(workflow=...).",
         )
-    if not app.workflows and not app.hosted_agents:
+    if not app.workflows and not app.hosted_agents and not sdk.has_functions(app):
         raise errors.UsageError(
-            f"{file}: {name} hosts nothing.", "Give it agents=[...], workflow=... or workflows=[...]."
+            f"{file}: {name} hosts nothing.",
+            "Give it agents=[...], workflow=... or workflows=[...], or functions of your own.",
         )
     return app
 

@@ -30,14 +30,20 @@ class Server:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         cors: Which browser origins may call from other sites.
+        beside: What is served beside the site.
     """
 
     def __init__(
-        self, site: sites.Site, host: str = "127.0.0.1", port: int = 0, cors: origins.Cors | None = None
+        self,
+        site: sites.Site,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        cors: origins.Cors | None = None,
+        beside: web.Beside | None = None,
     ) -> None:
         self._address = (host, port)
         config = uvicorn.Config(
-            web.Application(site, cors),
+            web.Application(site, cors, beside),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from opentelemetry import context as otel_context
@@ -32,16 +32,36 @@ class Disconnected(Exception):
     """The client left before its request was whole."""
 
 
+class Beside(Protocol):
+    """What is served beside the routes of a site."""
+
+    def match(
+        self, site: sites.Site, method: str, path: str, builtin: bool
+    ) -> tuple[table.Route, dict[str, str]] | None:
+        """Find what answers a request; ``builtin`` says whether the site's own table has something on its path.
+
+        Raises:
+            Problem: If it is answered with that.
+        """
+        ...
+
+    def methods(self, site: sites.Site, path: str) -> Collection[str]:
+        """Give the methods that a path takes; empty if it is not one of these."""
+        ...
+
+
 class Application:
     """Serves a site over ASGI.
 
     Args:
         site: What is served.
         cors: Which browser origins may call from other sites.
+        beside: What is served beside it.
     """
 
-    def __init__(self, site: sites.Site, cors: origins.Cors | None = None) -> None:
+    def __init__(self, site: sites.Site, cors: origins.Cors | None = None, beside: Beside | None = None) -> None:
         self.site = site
+        self._beside = beside
         self.table = table.Table(site)
         self._cors = cors or origins.Cors()
         self._prefix = f"/{site.prefix}/" if site.prefix else "/"
@@ -81,6 +101,8 @@ class Application:
 
     def _match(self, scope: Scope) -> tuple[table.Route, dict[str, str]]:
         method, path = scope["method"], _raw_path(scope)
+        if self._beside is not None and (found := self._match_beside(self._beside, method, path)) is not None:
+            return found
         if path == "/":
             raise problems.Problem(
                 404, f"There is nothing at '/'; the API is below {self._prefix}, try {self._prefix}docs."
@@ -95,6 +117,16 @@ class Application:
             if at_path:
                 raise _Options(table.allow(at_path))
         return self.table.match(method, segments)
+
+    def _match_beside(self, beside: Beside, method: str, path: str) -> tuple[table.Route, dict[str, str]] | None:
+        builtin = False
+        if path.casefold().startswith(self._prefix.casefold()):
+            builtin = bool(
+                self.table.methods([unquote(part) for part in path[len(self._prefix) :].rstrip("/").split("/")])
+            )
+        if method == "OPTIONS" and not builtin and (taken := beside.methods(self.site, path)):
+            raise _Options(", ".join(sorted({*taken, "OPTIONS"})))
+        return beside.match(self.site, method, path, builtin)
 
     async def _serve(
         self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: Send, method: str

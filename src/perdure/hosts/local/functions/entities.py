@@ -1,0 +1,204 @@
+"""Entities: their states in the hub, one operation at a time each, none of them twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from perdure.engine import engine
+from perdure.hosts.local.functions import declared, invocation, shim
+from perdure.workflow import protocol
+
+ACTIVITY = "@entity"
+SIGNAL = "@signal"
+ANSWERS_KEPT = 64
+"""Answers that an entity remembers: a message whose answer was lost in a crash comes again and gets the same."""
+
+PAGE = 500
+
+log = logging.getLogger("perdure.functions")
+
+
+class Entity(msgspec.Struct, frozen=True, array_like=True):
+    """An entity as it is kept.
+
+    Attributes:
+        state: Its state, JSON text.
+        exists: Whether it does: one that was deleted is remembered for what it has answered.
+        answers: The ids of the last messages and what they were answered, oldest first.
+    """
+
+    state: str | None = None
+    exists: bool = False
+    answers: tuple[tuple[str, str], ...] = ()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """An entity in a list; ``updated`` is in seconds since the epoch."""
+
+    name: str
+    key: str
+    updated: float
+    entity: Entity
+
+
+class Entities:
+    """The entities of an app; touched on the engine's loop only.
+
+    Args:
+        functions: The functions of the app.
+        invoker: What calls them.
+    """
+
+    def __init__(self, functions: declared.Declared, invoker: invocation.Invoker) -> None:
+        self._functions = functions
+        self._invoker = invoker
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.engine: engine.Engine
+
+    async def __call__(self, instance_id: str, key: str, call: Any) -> protocol.Outcome:
+        """Take a message, as an activity of whoever sent it."""
+        text = await self.take(call)
+        return protocol.Outcome(text, text.encode())
+
+    async def take(self, message: shim.Step) -> str:
+        """Run an operation after those that came before it, and give the answer as the SDK reads it.
+
+        Raises:
+            LookupError: If there is no such entity function.
+            HubError: If the new state could not be made durable.
+        """
+        name, key = shim.entity_of(message.name)
+        self._functions.known("entity", name)
+        function = self._functions.entity[name.casefold()]
+        async with self._alone(name, key):
+            entity = self.get(name, key) or Entity()
+            for request, answer in entity.answers:
+                if request == message.request:
+                    return answer
+            entity, answer = await self._run(function, name, key, entity, message)
+            kept = (*entity.answers, (message.request, answer))[-ANSWERS_KEPT:]
+            entity = msgspec.structs.replace(entity, answers=kept)
+            # The state and the answer in one record: whoever asks again after a crash finds both or neither.
+            await self.engine.put_entity(name, key, msgspec.msgpack.encode(entity))
+        return answer
+
+    def get(self, name: str, key: str) -> Entity | None:
+        """Give an entity, also one that was deleted; None if there never was one."""
+        found = self.engine.entity(name, key)
+        return None if found is None else msgspec.msgpack.decode(found, type=Entity)
+
+    def list(self, name: str) -> list[Listed]:
+        """Give the entities of a name, or all of the app's if it is empty."""
+        names = [name.lower()] if name else [function.name.lower() for function in self._functions.entity.values()]
+        found: list[Listed] = []
+        for each in names:
+            after = ""
+            while page := self.engine.entities(each, after, PAGE):
+                for key, updated in page:
+                    entity = self.get(each, key)
+                    if entity is not None and entity.exists:
+                        found.append(Listed(each, key, updated, entity))
+                after = page[-1][0]
+        return found
+
+    async def signal(self, name: str, key: str, operation: str, value: Any, *, given: bool) -> None:
+        """Send a message from outside; when this returns, it will be taken.
+
+        Raises:
+            LookupError: If there is no such entity function.
+            HubError: If it could not be made durable.
+        """
+        name = self._functions.known("entity", name).lower()
+        request = uuid.uuid4().hex
+        text = json.dumps(value) if given else None
+        message = shim.Step(0, "signal", f"@{name}@{key}", text, operation=operation, request=request)
+        instance_id = f"@signal@{request}"
+        await self.engine.begin(SIGNAL, instance_id, msgspec.msgpack.encode(message))
+        self._watch(instance_id)
+
+    async def sweep(self) -> None:
+        """Forget the messages of an earlier life that were taken, and watch the others."""
+        cursor, more = None, True
+        while more:
+            views, cursor = self.engine.query(names=[SIGNAL], cursor=cursor, limit=PAGE)
+            for view in views:
+                self._watch(view.id)
+            more = cursor is not None
+
+    async def close(self) -> None:
+        """Stop watching."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _watch(self, instance_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._forget(instance_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forget(self, instance_id: str) -> None:
+        view = await self.engine.wait(instance_id, float("inf"))
+        if view is not None and view.ended:
+            await self.engine.purge(instance_id)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, name: str, key: str) -> AsyncIterator[None]:
+        """Hold an entity; those who wait for it get it in the order in which they came."""
+        lock = self._locks.setdefault((name, key), asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            # Held by nobody and awaited by nobody: the next one makes a new lock.
+            if not lock.locked() and self._locks.get((name, key)) is lock:
+                del self._locks[name, key]
+
+    async def _run(
+        self, function: declared.Function, name: str, key: str, entity: Entity, message: shim.Step
+    ) -> tuple[Entity, str]:
+        batch = [{"name": message.operation, "input": message.input, "isSignal": message.kind == "signal"}]
+        body = {
+            "self": {"name": name, "key": key},
+            "exists": entity.exists,
+            "state": entity.state if entity.exists else None,
+            "batch": batch,
+        }
+        response = json.loads(await self._invoker.handle(function.call, json.dumps(body)))
+        result = response["results"][0]
+        if result["isError"]:
+            log.error(
+                "Entity %r failed in operation %r: %s", message.name, message.operation, json.loads(result["result"])
+            )
+        answer = {"result": result["result"], **({"exceptionType": "Exception"} if result["isError"] else {})}
+        state = response["entityState"] if response["entityExists"] else None
+        return Entity(state, response["entityExists"], entity.answers), json.dumps(answer)
+
+
+class SignalOrchestrator:
+    """A message from outside on its way to its entity."""
+
+    name = SIGNAL
+
+    def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
+        """Deliver it."""
+        host.activity("deliver", ACTIVITY, msgspec.msgpack.decode(call, type=shim.Step))
+        yield
+        return protocol.Ended(b"")
+
+    def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
+        """Deliver it: nothing was kept."""
+        return self.begin(host, call)
+
+    def decode(self, data: bytes) -> Any:
+        """Give a recorded answer."""
+        return data

@@ -1,0 +1,378 @@
+"""A hand-written orchestrator function as an orchestration of the engine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from perdure.hosts.local.functions import entities, history, sdk, shim
+from perdure.hosts.local.functions.history import Kind
+from perdure.workflow import protocol
+
+SUSPEND = "$perdure.suspend"
+RESUME = "$perdure.resume"
+"""Events that are not the user's: HTTP refuses names that start so."""
+RESERVED_PREFIX = "$perdure."
+
+FAILURE = "OrchestrationFailureException"
+
+log = logging.getLogger("perdure.functions")
+
+
+class Start(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an orchestration is started with.
+
+    Attributes:
+        input: Plain JSON, as it came.
+        parent: The id of the instance that started it.
+    """
+
+    input: Any = None
+    parent: str = ""
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an orchestration shows of itself while it lives.
+
+    Attributes:
+        custom: What its code set, plain JSON.
+        suspended: Whether it is.
+        started: The id of the event that tells of the start of this execution.
+    """
+
+    custom: Any = None
+    suspended: bool = False
+    started: int = 1
+
+
+class _Held(msgspec.Struct, frozen=True, array_like=True):
+    """A landing that came while the orchestration was suspended."""
+
+    kind: str
+    key: str
+    value: Any
+    time: float
+
+
+class _Past(msgspec.Struct):
+    """All that a running orchestration knows; what is kept to resume from.
+
+    Attributes:
+        input: The input of this execution.
+        parent: The id of the instance that started it.
+        generation: How often it has continued as new.
+        events: The history of this execution.
+        open: What was scheduled and has not landed, by key.
+        status: What it shows of itself.
+        held: What came while it was suspended.
+        ending: How it ends once its signals are delivered.
+        told: How many events it has emitted.
+    """
+
+    input: Any
+    parent: str
+    generation: int = 0
+    events: list[history.Event] = []
+    open: dict[str, shim.Step] = {}
+    status: Status = Status()
+    held: list[_Held] = []
+    ending: protocol.Ended | None = None
+    told: int = 0
+
+
+class FunctionOrchestrator:
+    """Hosts one orchestrator function.
+
+    Args:
+        name: Its durable name.
+        handle: The SDK's handler of it.
+        known: Finds the functions it may call.
+    """
+
+    def __init__(self, name: str, handle: sdk.Handle, known: shim.Known) -> None:
+        self.name = name
+        self._handle = handle
+        self._known = known
+
+    def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
+        """Run from the start."""
+        start = msgspec.json.decode(call, type=Start)
+        return _Running(self.name, self._handle, self._known, host, _Past(start.input, start.parent)).begin()
+
+    def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
+        """Go on from a kept state."""
+        past = msgspec.msgpack.decode(state, type=_Past)
+        return _Running(self.name, self._handle, self._known, host, past).resume()
+
+    def decode(self, data: bytes) -> Any:
+        """Give a recorded result: JSON text."""
+        return data.decode()
+
+
+class _Running:
+    """One orchestration as it runs."""
+
+    def __init__(self, name: str, handle: sdk.Handle, known: shim.Known, host: protocol.Host, past: _Past) -> None:
+        self._name = name
+        self._handle = handle
+        self._known = known
+        self._host = host
+        self._past = past
+        self._reported = ""
+
+    def begin(self) -> protocol.Steps:
+        past = self._past
+        past.ending = self._episode([self._started()])
+        return (yield from self._go_on())
+
+    def resume(self) -> protocol.Steps:
+        for key, step in self._past.open.items():
+            self._schedule(key, step)
+        return (yield from self._go_on())
+
+    def _go_on(self) -> protocol.Steps:
+        past = self._past
+        # What is sent to entities leaves with the orchestration's last turn on Azure; here it is waited for.
+        while past.ending is None or any(step.kind == "signal" for step in past.open.values()):
+            self._keep()
+            landed = yield
+            came = self._landed(landed)
+            if came and past.ending is None:
+                past.ending = self._episode(came)
+        return past.ending
+
+    def _keep(self) -> None:
+        past = self._past
+        count, held = len(past.events), len(past.held)
+        events, waiting = past.events, past.held
+        copy = msgspec.structs.replace(past, open=dict(past.open))
+
+        def state() -> bytes:
+            copy.events, copy.held = events[:count], waiting[:held]
+            return msgspec.msgpack.encode(copy)
+
+        self._host.keep(state)
+
+    # What lands.
+
+    def _landed(self, landed: protocol.Landed) -> list[history.Event]:
+        """Give the history events of a landing, and of those held back if it resumes the orchestration."""
+        past = self._past
+        if landed.kind == "event" and landed.key in (SUSPEND, RESUME):
+            return self._switched(landed)
+        if past.status.suspended:
+            if landed.kind == "event" or landed.key in past.open:
+                past.held = [*past.held, _held(landed)]
+            return []
+        return self._events(_held(landed))
+
+    def _switched(self, landed: protocol.Landed) -> list[history.Event]:
+        past, suspend = self._past, landed.key == SUSPEND
+        if suspend == past.status.suspended:
+            return []
+        reason = landed.value.decode()
+        kind = Kind.SUSPENDED if suspend else Kind.RESUMED
+        switched = history.event(kind, landed.time, Reason=reason)
+        self._show(suspended=suspend)
+        if suspend:
+            self._record(switched)
+            return []
+        held, past.held = past.held, []
+        return [switched, *(item for each in held for item in self._events(each))]
+
+    def _events(self, landed: _Held) -> list[history.Event]:
+        past = self._past
+        if landed.kind == "event":
+            return [history.event(Kind.EVENT_RAISED, landed.time, Name=landed.key, Input=landed.value)]
+        step = past.open.pop(landed.key, None)
+        if step is None or step.kind == "signal" or not landed.key.startswith(f"{past.generation}."):
+            return []
+        if step.kind == "timer":
+            fired = history.timestamp(step.fire_at)
+            return [history.event(Kind.TIMER_FIRED, landed.time, TimerId=step.id, FireAt=fired)]
+        if step.kind == "call":
+            value = landed.value if landed.kind == "result" else _unanswered(landed.value)
+            return [history.event(Kind.EVENT_RAISED, landed.time, Name=step.request, Input=value)]
+        child = step.kind == "child"
+        if landed.kind == "result":
+            kind = Kind.CHILD_COMPLETED if child else Kind.TASK_COMPLETED
+            return [history.event(kind, landed.time, TaskScheduledId=step.id, Result=landed.value)]
+        kind = Kind.CHILD_FAILED if child else Kind.TASK_FAILED
+        reason, details = landed.value
+        return [history.event(kind, landed.time, TaskScheduledId=step.id, Reason=reason, Details=details)]
+
+    # Running the code.
+
+    def _episode(self, came: Sequence[history.Event]) -> protocol.Ended | None:
+        """Run the code over what has come; gives how it ended, if it did."""
+        while True:
+            self._begin_episode(came)
+            decision = sdk.decide(self._handle, self._context())
+            seed = f"{self._host.instance_id}/{self._past.generation}"
+            try:
+                plan = shim.plan(decision, self._past.events, seed, self._known)
+            except shim.NotDeterministic as error:
+                return self._failed(
+                    f"Non-Deterministic workflow detected: {error}. The code has changed since, or does something else "
+                    "each time: no clock, random number, environment or input and output in an orchestrator.",
+                    "",
+                )
+            except LookupError as error:
+                return self._failed(f"Orchestrator function {self._name!r} failed: {error.args[0]}", "")
+            self._carry_out(plan, decision)
+            self._record(history.event(Kind.ORCHESTRATOR_COMPLETED, self._host.now))
+            if not plan.complete:
+                self._tell(plan)
+                return None
+            if decision.error is not None:
+                told = f"Orchestrator function {self._name!r} failed: {decision.error}"
+                return self._failed(told, decision.detail)
+            if not decision.done:
+                return None
+            if plan.restart is None:
+                return self._completed(decision.output)
+            came = [self._restarted(plan, plan.restart[0])]
+
+    def _begin_episode(self, came: Sequence[history.Event]) -> None:
+        self._record(history.event(Kind.ORCHESTRATOR_STARTED, self._host.now))
+        for item in came:
+            self._record(item)
+
+    def _context(self) -> Mapping[str, Any]:
+        events = self._past.events
+        episodes = sum(item["EventType"] == Kind.ORCHESTRATOR_STARTED for item in events)
+        return {
+            "history": history.played(events),
+            "input": self._past.input,
+            "instanceId": self._host.instance_id,
+            "isReplaying": episodes > 1,
+            "parentInstanceId": self._past.parent or None,
+            "upperSchemaVersion": sdk.SCHEMA_V2,
+            "upperSchemaVersionNew": sdk.SCHEMA_V3,
+            "defaultHttpAsyncRequestSleepTimeMillseconds": int(shim.HTTP_POLL_SECONDS * 1000),
+        }
+
+    def _carry_out(self, plan: shim.Plan, decision: sdk.Decision) -> None:
+        past = self._past
+        for step in plan.new:
+            key = f"{past.generation}.{step.id}"
+            if step.kind == "child" and not step.child_id:
+                step = msgspec.structs.replace(step, child_id=f"{self._execution()}:{step.id}")  # noqa: PLW2901
+            self._record(_scheduled(step, self._host.now))
+            past.open[key] = step
+            self._schedule(key, step)
+        for number in plan.cancelled:
+            key = f"{past.generation}.{number}"
+            if past.open.pop(key, None) is not None:
+                self._host.cancel(key)
+        self._show(custom=decision.custom_status)
+
+    def _schedule(self, key: str, step: shim.Step) -> None:
+        if step.kind == "timer":
+            self._host.timer(key, step.fire_at)
+        elif step.kind == "child":
+            text = Start(step.input, self._host.instance_id)
+            self._host.child(key, step.name, step.child_id, msgspec.json.encode(text))
+        elif step.kind == "activity":
+            self._host.activity(key, step.name, step)
+        else:
+            self._host.activity(key, entities.ACTIVITY, step)
+
+    def _restarted(self, plan: shim.Plan, value: str | None) -> history.Event:
+        past = self._past
+        if plan.dropped:
+            log.warning(
+                "Orchestration %r (%s) continued as new before it took the event%s %s: dropped, as on Azure.",
+                self._host.instance_id,
+                self._name,
+                "s" if len(plan.dropped) > 1 else "",
+                ", ".join(repr(name) for name in plan.dropped),
+            )
+        for key, step in list(past.open.items()):
+            # Activities and sub-orchestrations of the execution before go on to their end; nobody takes what they give.
+            if step.kind == "timer":
+                self._host.cancel(key)
+            if step.kind != "signal":
+                del past.open[key]
+        self._record(history.event(Kind.CONTINUE_AS_NEW, self._host.now, Result=value))
+        past.events = []
+        past.generation += 1
+        past.input = value
+        self._show(started=past.told + 1)
+        return self._started()
+
+    def _started(self) -> history.Event:
+        text = json.dumps(self._past.input)
+        now = self._host.now
+        return history.event(Kind.EXECUTION_STARTED, now, Name=self._name, Input=text, Version=None)
+
+    def _completed(self, output: Any) -> protocol.Ended:
+        text = json.dumps(output)
+        now = self._host.now
+        self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Completed", Result=text))
+        return protocol.Ended(text.encode())
+
+    def _failed(self, told: str, detail: str) -> protocol.Ended:
+        now = self._host.now
+        self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Failed", Result=told))
+        return protocol.Ended(failure=protocol.Failure(FAILURE, told, detail))
+
+    def _record(self, item: history.Event) -> None:
+        self._past.events.append(item)
+        if item["EventType"] not in (Kind.ORCHESTRATOR_STARTED, Kind.ORCHESTRATOR_COMPLETED):
+            self._past.told += 1
+            self._host.emit(msgspec.json.encode(item))
+
+    def _show(self, **changes: Any) -> None:
+        status = msgspec.structs.replace(self._past.status, **changes)
+        if status != self._past.status:
+            self._past.status = status
+            self._host.status(msgspec.json.encode(status))
+
+    def _tell(self, plan: shim.Plan) -> None:
+        if plan.stalled and plan.stalled != self._reported:
+            log.warning(
+                "Orchestration %r (%s) is held up: %s, which an earlier yield named and which has not completed. "
+                "What is yielded is awaited in that order, here and on Azure, so this may hang. Give a task_any or "
+                "task_all tasks that are all new, or that have all been yielded before.",
+                self._host.instance_id,
+                self._name,
+                plan.stalled,
+            )
+        self._reported = plan.stalled
+
+    def _execution(self) -> str:
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{self._host.instance_id}/{self._past.generation}").hex
+
+
+def _held(landed: protocol.Landed) -> _Held:
+    value = landed.value
+    if isinstance(value, bytes):
+        value = value.decode()
+    elif isinstance(value, protocol.Failure):
+        value = (value.message, value.detail)
+    return _Held(landed.kind, landed.key, value, landed.time)
+
+
+def _unanswered(failure: Sequence[str]) -> str:
+    return json.dumps({"result": json.dumps(failure[0]), "exceptionType": FAILURE})
+
+
+def _scheduled(step: shim.Step, now: float) -> history.Event:
+    match step.kind:
+        case "activity":
+            return history.event(Kind.TASK_SCHEDULED, now, step.id, Name=step.name, Input=step.input)
+        case "child":
+            fields = {"Name": step.name, "InstanceId": step.child_id, "Input": step.input}
+            return history.event(Kind.CHILD_CREATED, now, step.id, **fields)
+        case "timer":
+            return history.event(Kind.TIMER_CREATED, now, step.id, FireAt=history.timestamp(step.fire_at))
+        case _:
+            message = {"op": step.operation, "signal": step.kind == "signal", "input": step.input, "id": step.request}
+            fields = {"Name": "op", "InstanceId": step.name, "Input": json.dumps(message)}
+            return history.event(Kind.EVENT_SENT, now, step.id, **fields)

@@ -1,0 +1,446 @@
+"""What the actions of an orchestrator come to: pure, with the scheduling of the Durable extension.
+
+The extension awaits an orchestrator's actions one after another: an action is scheduled only when those before
+it have completed, and what it schedules is numbered in that order. The SDK numbers the same things in the order
+in which the code yielded them. Both go over the same history, so an orchestrator works here where it works there.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from perdure.hosts.local.functions import history, sdk
+from perdure.hosts.local.functions.history import Kind
+
+HTTP_ACTIVITY = "BuiltIn::HttpActivity"
+HTTP_POLL_SECONDS = 30.0
+
+StepKind = Literal["activity", "child", "timer", "call", "signal"]
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that an orchestration schedules.
+
+    Attributes:
+        id: Its number, from 0 in the order of scheduling.
+        kind: An activity, a sub-orchestration, a timer, an entity's call or a signal to it.
+        name: The function's name; of an entity, its scheduler id.
+        input: What it is given: JSON text.
+        child_id: A sub-orchestration's instance id; empty if it was not given one.
+        operation: An entity's operation.
+        request: The id of a message to an entity.
+        fire_at: When a timer is due, seconds since the epoch.
+    """
+
+    id: int
+    kind: StepKind
+    name: str = ""
+    input: str | None = None
+    child_id: str = ""
+    operation: str = ""
+    request: str = ""
+    fire_at: float = 0.0
+
+    def told(self) -> str:
+        """Name it for people."""
+        if self.kind == "timer":
+            return "a timer"
+        if self.kind == "child":
+            return f"sub-orchestration {self.name!r}"
+        if self.kind == "activity":
+            return "call_http" if self.name == HTTP_ACTIVITY else f"activity {self.name!r}"
+        return f"{'a call' if self.kind == 'call' else 'a signal'} to entity {self.name!r}"
+
+
+class NotDeterministic(Exception):
+    """An orchestrator does something else than when it first ran."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What follows from a history and the actions of the code run over it.
+
+    Attributes:
+        new: What is to be scheduled now, in order.
+        cancelled: Numbers of the timers that the code took back.
+        complete: Whether every action has completed.
+        restart: The input to continue with as new, if it is to.
+        stalled: In words, what the code waits for and what holds that up; empty if it is not held up.
+        dropped: Names of events that came and that nobody took.
+    """
+
+    new: Sequence[Step] = ()
+    cancelled: Sequence[int] = ()
+    complete: bool = False
+    restart: tuple[str | None] | None = None
+    stalled: str = ""
+    dropped: Sequence[str] = ()
+
+
+Known = Callable[[Literal["activity", "orchestrator", "entity"], str], str]
+"""Gives the exact name of a function by its name in any case; raises LookupError if there is none."""
+
+
+def plan(decision: sdk.Decision, events: Sequence[history.Event], seed: str, known: Known) -> Plan:
+    """Go over a history with an orchestrator's actions.
+
+    Args:
+        decision: What the code answered.
+        events: The history that it was run over.
+        seed: Names the execution: what ids of messages are derived from.
+        known: Finds functions.
+
+    Raises:
+        NotDeterministic: If a step is not what it was when it was recorded.
+        LookupError: If a function that is called is not there.
+    """
+    replay = _Replay(decision, seed, known)
+    for item in events:
+        replay.take(item)
+    return replay.plan()
+
+
+class _Promise:
+    """Something that completes; ``value`` is a result's JSON text."""
+
+    __slots__ = ("_then", "done", "failed", "value")
+
+    def __init__(self, *, done: bool = False) -> None:
+        self.done = done
+        self.failed = False
+        self.value: str | None = None
+        self._then: list[Callable[[_Promise], None]] = []
+
+    def settle(self, value: str | None = None, *, failed: bool = False) -> None:
+        if self.done:
+            return
+        self.done, self.failed, self.value = True, failed, value
+        then, self._then = self._then, []
+        for call in then:
+            call(self)
+
+    def then(self, call: Callable[[_Promise], None]) -> None:
+        if self.done:
+            call(self)
+        else:
+            self._then.append(call)
+
+
+_Body = Generator[_Promise, _Promise | None, _Promise]
+
+
+def _run(body: _Body) -> _Promise:
+    """Run what awaits promises, as far as it goes now; gives a promise of its end."""
+    end = _Promise()
+
+    def go_on(settled: _Promise | None) -> None:
+        try:
+            waited = body.send(settled)
+            while waited.done:
+                waited = body.send(waited)
+        except StopIteration as stop:
+            end.settle(stop.value.value, failed=stop.value.failed)
+            return
+        waited.then(go_on)
+
+    go_on(None)
+    return end
+
+
+def _all(parts: Sequence[_Promise]) -> _Promise:
+    end, left = _Promise(), len(parts)
+
+    def landed(_: _Promise) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            end.settle(failed=any(part.failed for part in parts))
+
+    for part in parts:
+        part.then(landed)
+    if not parts:
+        end.settle()
+    return end
+
+
+def _any(parts: Sequence[_Promise]) -> _Promise:
+    end = _Promise()
+    for part in parts:
+        part.then(lambda settled: end.settle(settled.value, failed=settled.failed))
+    if not parts:
+        end.settle()
+    return end
+
+
+_SCHEDULED: Mapping[int, frozenset[str]] = {
+    Kind.TASK_SCHEDULED: frozenset({"activity"}),
+    Kind.CHILD_CREATED: frozenset({"child"}),
+    Kind.TIMER_CREATED: frozenset({"timer"}),
+    Kind.EVENT_SENT: frozenset({"call", "signal"}),
+}
+_WAS = {
+    Kind.TASK_SCHEDULED: "activity",
+    Kind.CHILD_CREATED: "sub-orchestration",
+    Kind.TIMER_CREATED: "a timer",
+    Kind.EVENT_SENT: "a message to entity",
+}
+_LANDED: Mapping[int, str] = {
+    Kind.TASK_COMPLETED: "TaskScheduledId",
+    Kind.TASK_FAILED: "TaskScheduledId",
+    Kind.CHILD_COMPLETED: "TaskScheduledId",
+    Kind.CHILD_FAILED: "TaskScheduledId",
+    Kind.TIMER_FIRED: "TimerId",
+}
+
+
+class _Replay:
+    """Goes over a history once."""
+
+    def __init__(self, decision: sdk.Decision, seed: str, known: Known) -> None:
+        self._decision = decision
+        self._seed = seed
+        self._known = known
+        self._steps: list[Step] = []
+        self._recorded: set[int] = set()
+        self._cancelled: list[int] = []
+        self._open: dict[int, _Promise] = {}
+        self._waiting: dict[str, list[_Promise]] = {}
+        self._early: dict[str, collections.deque[str | None]] = {}
+        self._now = 0.0
+        self._at = 0
+        self._restart: tuple[str | None] | None = None
+        self._end: _Promise | None = None
+
+    def take(self, item: history.Event) -> None:
+        kind = item["EventType"]
+        if kind == Kind.ORCHESTRATOR_STARTED:
+            self._now = max(self._now, history.seconds(item["Timestamp"]))
+        elif kind == Kind.EXECUTION_STARTED:
+            self._end = _run(self._one_by_one() if self._decision.schema else self._sets())
+        elif kind in _SCHEDULED:
+            self._check(item)
+        elif kind == Kind.EVENT_RAISED:
+            self._raise(item["Name"], item["Input"])
+        elif kind in _LANDED:
+            found = self._open.pop(item[_LANDED[kind]], None)
+            if found is not None:
+                found.settle(item.get("Result"), failed=kind in (Kind.TASK_FAILED, Kind.CHILD_FAILED))
+
+    def plan(self) -> Plan:
+        complete = self._end is not None and self._end.done
+        return Plan(
+            new=[step for step in self._steps if step.id not in self._recorded],
+            cancelled=self._cancelled,
+            complete=complete,
+            restart=self._restart,
+            stalled="" if complete else self._stalled(),
+            dropped=[name for name, queue in self._early.items() for _ in queue],
+        )
+
+    def _check(self, item: history.Event) -> None:
+        number, kind = item["EventId"], item["EventType"]
+        was = f"{_WAS[kind]} {item['Name']!r}" if item.get("Name") and kind != Kind.EVENT_SENT else _WAS[kind]
+        if kind == Kind.EVENT_SENT:
+            was = f"{_WAS[kind]} {item['InstanceId']!r}"
+        if number >= len(self._steps):
+            raise NotDeterministic(f"step {number + 1} was {was} when it first ran, and is not there any more")
+        step = self._steps[number]
+        name = item["InstanceId"] if kind == Kind.EVENT_SENT else item.get("Name", "")
+        if step.kind not in _SCHEDULED[kind] or step.name != name:
+            raise NotDeterministic(f"step {number + 1} was {was} when it first ran, and is {step.told()} now")
+        self._recorded.add(number)
+
+    # The order of actions.
+
+    def _one_by_one(self) -> _Body:
+        for place, action in enumerate(self._decision.actions[0]):
+            self._at = place
+            yield self._invoke(action)
+        return _Promise(done=True)
+
+    def _sets(self) -> _Body:
+        for actions in self._decision.actions:
+            parts = [part for action in actions if not (part := self._invoke(action)).done]
+            if parts:
+                yield _any(parts)
+        return _Promise(done=True)
+
+    def _stalled(self) -> str:
+        """Say what holds up the code, if it has gone on to something that the order of actions keeps back."""
+        if not self._decision.schema:
+            return ""
+        actions = self._decision.actions[0]
+        ended = self._decision.done or self._decision.error is not None
+        if self._at + 1 >= len(actions) and not ended:
+            return ""
+        after = "its end" if self._at + 1 >= len(actions) else _told(actions[self._at + 1])
+        return f"{after} comes only after {_told(actions[self._at])}"
+
+    # Actions.
+
+    def _invoke(self, action: Mapping[str, Any]) -> _Promise:
+        match action["actionType"]:
+            case 0:
+                return self._activity(action)
+            case 1:
+                return _run(self._retried(lambda: self._activity(action), action["retryOptions"]))
+            case 2:
+                return self._child(action)
+            case 3:
+                return _run(self._retried(lambda: self._child(action), action["retryOptions"]))
+            case 4:
+                self._restart = (action.get("input"),)
+                return _Promise(done=True)
+            case 5:
+                return self._timer(history.seconds(action["fireAt"]), cancelled=action.get("isCanceled", False))
+            case 6:
+                return self._event(action["externalEventName"])
+            case 7:
+                return self._entity(action, "call")
+            case 8:
+                return _run(self._http(action["httpRequest"]))
+            case 9:
+                self._entity(action, "signal")
+                return _Promise(done=True)
+            case 11:
+                return _any([self._invoke(part) for part in action["compoundActions"]])
+            case 12:
+                return _all([self._invoke(part) for part in action["compoundActions"]])
+            case other:
+                raise LookupError(f"The SDK asked for an action of type {other!r}, which this host does not know.")
+
+    def _schedule(self, kind: StepKind, **fields: Any) -> _Promise:
+        step = Step(len(self._steps), kind, **fields)
+        self._steps.append(step)
+        promise = self._open[step.id] = _Promise()
+        return promise
+
+    def _activity(self, action: Mapping[str, Any]) -> _Promise:
+        name = self._known("activity", action["functionName"])
+        return self._schedule("activity", name=name, input=action.get("input"))
+
+    def _child(self, action: Mapping[str, Any]) -> _Promise:
+        name = self._known("orchestrator", action["functionName"])
+        child_id = action.get("instanceId") or ""
+        if child_id.startswith("@"):
+            raise LookupError(f"A sub-orchestration's instance id must not start with '@': {child_id!r}.")
+        return self._schedule("child", name=name, input=action.get("input"), child_id=child_id)
+
+    def _timer(self, fire_at: float, *, cancelled: bool = False) -> _Promise:
+        promise = self._schedule("timer", fire_at=fire_at)
+        if cancelled:
+            number = len(self._steps) - 1
+            self._cancelled.append(number)
+            del self._open[number]
+            promise.settle(failed=True)
+        return promise
+
+    def _event(self, name: str) -> _Promise:
+        promise = _Promise()
+        early = self._early.get(name.casefold())
+        if early:
+            promise.settle(early.popleft())
+        else:
+            self._waiting.setdefault(name.casefold(), []).append(promise)
+        return promise
+
+    def _raise(self, name: str, value: str | None) -> None:
+        waiting = self._waiting.get(name.casefold())
+        if waiting:
+            # The newest wait first, as there: a wait that was given up must not swallow the event.
+            waiting.pop().settle(value)
+        else:
+            self._early.setdefault(name.casefold(), collections.deque()).append(value)
+
+    def _entity(self, action: Mapping[str, Any], kind: Literal["call", "signal"]) -> _Promise:
+        target: str = action["instanceId"]
+        name, key = entity_of(target)
+        self._known("entity", name)
+        request = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._seed}/{len(self._steps)}"))
+        operation = action.get("operation") or ""
+        self._schedule(
+            kind,
+            name=f"@{name.lower()}@{key}",
+            # The SDK reads an entity's input as JSON text in JSON text.
+            input=json.dumps(action.get("input")),
+            operation=operation,
+            request=request,
+        )
+        return self._event(request) if kind == "call" else _Promise(done=True)
+
+    def _retried(self, schedule: Callable[[], _Promise], options: Mapping[str, Any]) -> _Body:
+        interval = options["firstRetryIntervalInMilliseconds"] / 1000
+        tried = _Promise(done=True)
+        for _ in range(options["maxNumberOfAttempts"]):
+            tried = schedule()
+            yield tried
+            if not tried.failed:
+                break
+            # One more than there are attempts, as there and in the SDK.
+            yield self._timer(self._now + interval)
+        return tried
+
+    def _http(self, request: Mapping[str, Any]) -> _Body:
+        """Poll what answers 202, as there; the SDK has gone on with the first answer meanwhile."""
+        answer = self._schedule("activity", name=HTTP_ACTIVITY, input=json.dumps(request))
+        yield answer
+        while (location := _location(answer)) is not None:
+            yield self._timer(self._now + location[1])
+            headers = {name: value for name, value in (request.get("headers") or {}).items() if not _is_key(name)}
+            follow = {
+                "method": "GET",
+                "uri": location[0],
+                "headers": headers,
+                "tokenSource": request.get("tokenSource"),
+            }
+            answer = self._schedule("activity", name=HTTP_ACTIVITY, input=json.dumps(follow))
+            yield answer
+        return answer
+
+
+def _location(answer: _Promise) -> tuple[str, float] | None:
+    """Give where to ask again and after how many seconds, if an HTTP answer says so."""
+    if answer.failed or answer.value is None:
+        return None
+    response = json.loads(answer.value)
+    headers = {name.casefold(): value for name, value in response["headers"].items()}
+    if response["statusCode"] != 202 or "location" not in headers:
+        return None
+    after = headers.get("retry-after", "")
+    return headers["location"], float(after) if after.isdigit() else HTTP_POLL_SECONDS
+
+
+def _is_key(header: str) -> bool:
+    return header.casefold() == "x-functions-key"
+
+
+def entity_of(scheduler_id: str) -> tuple[str, str]:
+    """Give the name and key in an entity's scheduler id."""
+    _, name, key = scheduler_id.split("@", 2)
+    return name, key
+
+
+def _told(action: Mapping[str, Any]) -> str:
+    match action["actionType"]:
+        case 0 | 1:
+            return f"activity {action['functionName']!r}"
+        case 2 | 3:
+            return f"sub-orchestration {action['functionName']!r}"
+        case 5:
+            return f"the timer at {action['fireAt']}"
+        case 6:
+            return f"event {action['externalEventName']!r}"
+        case 7 | 9:
+            return f"entity {action['instanceId']!r}"
+        case 8:
+            return "call_http"
+        case 11 | 12:
+            word = "one" if action["actionType"] == 11 else "all"
+            return f"{word} of ({', '.join(_told(part) for part in action['compoundActions'])})"
+        case _:
+            return "continue_as_new"
