@@ -25,7 +25,20 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """The writer and the web server take the interpreter back from user code many times a second: waiting for it the
 default 5 ms each time would be most of a step."""
 
-_LOGGED: Final = frozenset({"started", "superstep_started", "executor_invoked", "completed", "failed", "warning"})
+_LOGGED: Final = frozenset(
+    {
+        "started",
+        "superstep_started",
+        "executor_invoked",
+        "executor_failed",
+        "warning",
+        "error",
+        "parked",
+        "completed",
+        "failed",
+        "terminated",
+    }
+)
 
 
 class Log(Protocol):
@@ -169,6 +182,7 @@ class LocalHost:
         """Stop as if the process were killed: nothing more is committed."""
         self._let_go(now=True)
         await self.engine.crash()
+        await self.functions.close()
 
     async def restart(self) -> None:
         """Host the same hub again, after a crash or as it stands."""
@@ -182,7 +196,6 @@ class LocalHost:
         activities: dict[str, protocol.Activity] = {}
         for bound in self.bounds.values():
             activities |= hosted.activities_of(bound)
-        await self.functions.close()
         self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
         orchestrators: dict[str, protocol.Orchestrator] = {
             name: bound.orchestrator for name, bound in self._by_orchestration.items()
@@ -191,6 +204,11 @@ class LocalHost:
         for agent in agents.values():
             activities |= agent.activities
             orchestrators[agent.orchestrator.name] = agent.orchestrator
+        folder = self.app.app_folder or pathlib.Path()
+        told = self._settings or settings.Settings(folder, self.hub)
+        self.functions = service.Functions(declared.of(self.app), folder, told.task_hub)
+        orchestrators = {**self.functions.orchestrators, **orchestrators}
+        activities = {**self.functions.activities, **activities}
         self.engine = engine.Engine(
             self.hub,
             orchestrators=orchestrators,
@@ -200,15 +218,12 @@ class LocalHost:
         self.sessions = engine_sessions.EngineSessions(self.engine, agents)
         self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
         payloads.engine = self.engine
+        self.functions.attach(self.engine)
         await self.engine.start()
         try:
             await self.sessions.sweep()
+            await self.functions.start()
             self._serve()
-        folder = self.app.app_folder or pathlib.Path()
-        told = self._settings or settings.Settings(folder, self.hub)
-        self.functions = service.Functions(declared.of(self.app), folder, told.task_hub)
-        orchestrators = {**self.functions.orchestrators, **orchestrators}
-        activities = {**self.functions.activities, **activities}
         except BaseException:
             await self.engine.close()
             raise
@@ -216,13 +231,13 @@ class LocalHost:
     def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         self._watchdog = watchdog.Watchdog(loop)
+        if self._address[1] is None:
+            self.functions.listen("", "")
         if self._address[1] is not None:
             told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
-        self.functions.attach(self.engine)
             where = site.Site(
                 self.app.workflows,
                 bridge.BridgedRuns(self.runs, loop),
-            await self.functions.start()
                 agents=[agent.describe() for agent in self.app.hosted_agents.values()],
                 prefix=told.route_prefix,
                 base_url=told.base_url,
@@ -231,14 +246,13 @@ class LocalHost:
                 hosted_agents=self.app.hosted_agents,
                 sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
                 agent_wait_seconds=self.app.agent_wait_seconds,
-        if self._address[1] is None:
-            self.functions.listen("", "")
             )
             self._server = server.Server(
                 where, self._address[0], self._address[1], told.cors or cors.Cors(), self.functions
             )
             address, port = self._server.start()
             self.url = f"http://{_host_in_url(address)}:{port}"
+            self.functions.listen(self.url, told.base_url or self.url)
             for bound in self.bounds.values():
                 bound.activities.host_metadata = {
                     addresses.HOST_URL: told.base_url or self.url,
@@ -248,11 +262,11 @@ class LocalHost:
 
     async def _close(self) -> None:
         await asyncio.to_thread(self._let_go)
+        await self.functions.close()
         await self.engine.close()
         sys.setswitchinterval(self._interval)
 
     def _let_go(self, *, now: bool = False) -> None:
-            self.functions.listen(self.url, told.base_url or self.url)
         serving, self._server = self._server, None
         if serving is not None:
             serving.stop(now=now)
@@ -262,7 +276,6 @@ class LocalHost:
             watching.stop()
 
     def _workflow(self, name: str) -> hosted.HostedWorkflow:
-        await self.functions.close()
         found = self.app.workflows.get(name)
         if found is None:
             hosts = ", ".join(self.app.workflows)
@@ -290,12 +303,10 @@ class LocalHost:
             return
         now = time.time()
         for data in emitted:
-            if self._log.as_json or events.decode(data).type in _LOGGED:
-                type, fields = bound.event(run_id, data)
-                self._log.event(run_id, bound.hosted.name, runs.Event(0, type, now, fields))
-        if view is not None and view.status == "Terminated":
-            fields = {"reason": view.failure.message if view.failure is not None else ""}
-            self._log.event(run_id, bound.hosted.name, runs.Event(0, "terminated", now, fields))
+            recorded = events.decode(data)
+            if self._log.as_json or recorded.type in _LOGGED:
+                fields = events.data(recorded, bound.values_of(run_id).plain)
+                self._log.event(run_id, bound.hosted.name, runs.Event(0, recorded.type, now, fields))
 
 
 class _Late:
