@@ -109,7 +109,7 @@ class Program:
         )
 
 
-@dataclass(slots=True)
+@dataclass
 class Log:
     """What the executors of one run did, by superstep."""
 
@@ -122,6 +122,10 @@ class Log:
     def add(self, kind: str, who: str, what: Any = None) -> None:
         """Note what was done."""
         self.steps[-1].append((kind, who, what))
+
+    def given(self) -> int:
+        """How many deliveries the executors were given; those of agents do not count."""
+        return sum(kind == "given" for step in self.steps for kind, _, _ in step)
 
     def several_sources(self) -> bool:
         """Say whether an executor was given messages by two senders in one superstep."""
