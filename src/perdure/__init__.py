@@ -1,4 +1,4 @@
-"""Microsoft Agent Framework workflows as durable, stateful HTTP services.
+"""Microsoft Agent Framework agents and workflows as durable, stateful HTTP services.
 
     from perdure import AgentFunctionApp
 
@@ -15,27 +15,39 @@ from typing import TYPE_CHECKING
 from perdure._version import __version__
 
 if TYPE_CHECKING:
+    from perdure.agents.callbacks import AgentCallbackContext, AgentResponseCallbackProtocol
     from perdure.app import AgentFunctionApp
     from perdure.errors import CodecError, HubError, PayloadMissing, PerdureError, UsageError
     from perdure.workflow.addresses import WorkflowHitlContext
+    from perdure.workflow.policy import Deadline, Expired, Retry
 
 __all__ = [
+    "AgentCallbackContext",
     "AgentFunctionApp",
+    "AgentResponseCallbackProtocol",
     "CodecError",
+    "Deadline",
+    "Expired",
     "HubError",
     "PayloadMissing",
     "PerdureError",
+    "Retry",
     "UsageError",
     "WorkflowHitlContext",
     "__version__",
 ]
 
 _LAZY = {
+    "AgentCallbackContext": "perdure.agents.callbacks",
     "AgentFunctionApp": "perdure.app",
+    "AgentResponseCallbackProtocol": "perdure.agents.callbacks",
     "CodecError": "perdure.errors",
+    "Deadline": "perdure.workflow.policy",
+    "Expired": "perdure.workflow.policy",
     "HubError": "perdure.errors",
     "PayloadMissing": "perdure.errors",
     "PerdureError": "perdure.errors",
+    "Retry": "perdure.workflow.policy",
     "UsageError": "perdure.errors",
     "WorkflowHitlContext": "perdure.workflow.addresses",
 }

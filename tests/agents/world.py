@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx
 from agent_framework import Agent
+from agent_framework.openai import OpenAIChatCompletionClient
+from openai import AsyncOpenAI
 
 from perdure import AgentFunctionApp
-from perdure.testing import LocalHost, ScriptedChatClient
+from perdure.agents import callbacks
+from perdure.testing import LocalHost, ModelServer, ScriptedChatClient
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -57,3 +60,16 @@ def app_of(client: ScriptedChatClient, **options: Any) -> AgentFunctionApp:
 def told(client: ScriptedChatClient, number: int = -1) -> list[tuple[str, str]]:
     """What the model was sent in one of its calls."""
     return [(str(message.role), message.text) for message in client.requests[number].messages]
+
+
+@contextlib.asynccontextmanager
+async def serve_over(
+    server: ModelServer, callback: callbacks.AgentResponseCallbackProtocol | None = None, **options: Any
+) -> AsyncIterator[World]:
+    """Serve an agent that talks to a model over HTTP with the official client."""
+    async with AsyncOpenAI(api_key="none", base_url=server.base_url, max_retries=0) as connection:
+        client = OpenAIChatCompletionClient(model="scripted", async_client=connection)
+        app = AgentFunctionApp(app_folder=TESTS, default_callback=callback)
+        app.add_agent(Agent(client=client, name="helper", **options))
+        async with serve(app) as served:
+            yield served

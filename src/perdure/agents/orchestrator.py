@@ -51,7 +51,7 @@ class SessionOrchestrator:
 
     def _live(self, host: protocol.Host, state: records.State) -> protocol.Steps:
         while True:
-            state = self._next(host, _wound(host, state))
+            state = _wound(host, self._next(host, state))
             host.status(records.encode(_status(state)))
             host.keep(_keeper(state))
             landed = yield
