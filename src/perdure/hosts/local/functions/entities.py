@@ -49,6 +49,16 @@ class Listed(msgspec.Struct, frozen=True):
     entity: Entity
 
 
+class _Queue:
+    """Those who want an entity, the one who has it among them."""
+
+    __slots__ = ("length", "lock")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.lock = asyncio.Lock()
+
+
 class Entities:
     """The entities of an app; touched on the engine's loop only.
 
@@ -60,7 +70,7 @@ class Entities:
     def __init__(self, functions: declared.Declared, invoker: invocation.Invoker) -> None:
         self._functions = functions
         self._invoker = invoker
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._queues: dict[tuple[str, str], _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine: engine.Engine
 
@@ -154,14 +164,16 @@ class Entities:
     @contextlib.asynccontextmanager
     async def _alone(self, name: str, key: str) -> AsyncIterator[None]:
         """Hold an entity; those who wait for it get it in the order in which they came."""
-        lock = self._locks.setdefault((name, key), asyncio.Lock())
+        queue = self._queues.setdefault((name, key), _Queue())
+        queue.length += 1
         try:
-            async with lock:
+            async with queue.lock:
                 yield
         finally:
-            # Held by nobody and awaited by nobody: the next one makes a new lock.
-            if not lock.locked() and self._locks.get((name, key)) is lock:
-                del self._locks[name, key]
+            queue.length -= 1
+            # Those who wait are counted: a lock that is free for a moment is still theirs.
+            if not queue.length:
+                del self._queues[name, key]
 
     async def _run(
         self, function: declared.Function, name: str, key: str, entity: Entity, message: shim.Step

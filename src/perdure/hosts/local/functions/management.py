@@ -115,6 +115,8 @@ class Management:
                 return lambda request: self._terminate(request, instance_id)
             case (("suspend" | "resume"), []):
                 return lambda request: self._switch(request, instance_id, suspend=operation == "suspend")
+            case "rewind", []:
+                return lambda request: self._rewind(instance_id)
             case "restart", []:
                 return lambda request: self._restart(request, instance_id)
         return None
@@ -233,6 +235,14 @@ class Management:
             return gone
         reason = request.query.get("reason", "")
         return _accepted(await self._instances.switch(instance_id, reason, suspend=suspend))
+
+    async def _rewind(self, instance_id: str) -> Reply:
+        state = self._instances.get(instance_id)
+        if state is None:
+            return Reply(404, {})
+        if state.view.status in ("Completed", "Terminated"):
+            return Reply(410, {})
+        return messages.json("This host does not rewind hand-written orchestrations; restart them.", 501)
 
     async def _purge(self, instance_id: str) -> Reply:
         if self._instances.get(instance_id) is None:

@@ -19,6 +19,8 @@ RESUME = "$perdure.resume"
 """Events that are not the user's: HTTP refuses names that start so."""
 RESERVED_PREFIX = "$perdure."
 
+CLEAR_ACTIVITY = "@clear"
+_CLEARING = "!"
 FAILURE = "OrchestrationFailureException"
 
 log = logging.getLogger("perdure.functions")
@@ -124,6 +126,7 @@ class _Running:
         self._host = host
         self._past = past
         self._reported = ""
+        self._walk: shim.Walk | None = None
 
     def begin(self) -> protocol.Steps:
         past = self._past
@@ -132,7 +135,8 @@ class _Running:
 
     def resume(self) -> protocol.Steps:
         for key, step in self._past.open.items():
-            self._schedule(key, step)
+            if _clearing(key) not in self._past.open:
+                self._schedule(key, step)
         return (yield from self._go_on())
 
     def _go_on(self) -> protocol.Steps:
@@ -190,6 +194,11 @@ class _Running:
         if landed.kind == "event":
             return [history.event(Kind.EVENT_RAISED, landed.time, Name=landed.key, Input=landed.value)]
         step = past.open.pop(landed.key, None)
+        if step is not None and step.kind == "clear":
+            key = landed.key.removesuffix(_CLEARING)
+            if key in past.open:
+                self._schedule(key, past.open[key])
+            return []
         if step is None or step.kind == "signal" or not landed.key.startswith(f"{past.generation}."):
             return []
         if step.kind == "timer":
@@ -211,11 +220,15 @@ class _Running:
     def _episode(self, came: Sequence[history.Event]) -> protocol.Ended | None:
         """Run the code over what has come; gives how it ended, if it did."""
         while True:
-            self._begin_episode(came)
+            started = self._begin_episode(came)
+            if self._walk is not None and self._walk.unmoved([started, *came]):
+                self._record(history.event(Kind.ORCHESTRATOR_COMPLETED, self._host.now))
+                return None
+            self._walk = None
             decision = sdk.decide(self._handle, self._context())
             seed = f"{self._host.instance_id}/{self._past.generation}"
             try:
-                plan = shim.plan(decision, self._past.events, seed, self._known)
+                walk = shim.walk(decision, self._past.events, seed, self._known)
             except shim.NotDeterministic as error:
                 return self._failed(
                     f"Non-Deterministic workflow detected: {error}. The code has changed since, or does something else "
@@ -224,10 +237,12 @@ class _Running:
                 )
             except LookupError as error:
                 return self._failed(f"Orchestrator function {self._name!r} failed: {error.args[0]}", "")
+            plan = walk.plan()
             self._carry_out(plan, decision)
             self._record(history.event(Kind.ORCHESTRATOR_COMPLETED, self._host.now))
             if not plan.complete:
                 self._tell(plan)
+                self._walk = walk
                 return None
             if decision.error is not None:
                 told = f"Orchestrator function {self._name!r} failed: {decision.error}"
@@ -238,10 +253,11 @@ class _Running:
                 return self._completed(decision.output)
             came = [self._restarted(plan, plan.restart[0])]
 
-    def _begin_episode(self, came: Sequence[history.Event]) -> None:
-        self._record(history.event(Kind.ORCHESTRATOR_STARTED, self._host.now))
-        for item in came:
+    def _begin_episode(self, came: Sequence[history.Event]) -> history.Event:
+        started = history.event(Kind.ORCHESTRATOR_STARTED, self._host.now)
+        for item in (started, *came):
             self._record(item)
+        return started
 
     def _context(self) -> Mapping[str, Any]:
         events = self._past.events
@@ -261,10 +277,15 @@ class _Running:
         past = self._past
         for step in plan.new:
             key = f"{past.generation}.{step.id}"
-            if step.kind == "child" and not step.child_id:
+            clear = bool(step.child_id)
+            if step.kind == "child" and not clear:
                 step = msgspec.structs.replace(step, child_id=f"{self._execution()}:{step.id}")  # noqa: PLW2901
             self._record(_scheduled(step, self._host.now))
             past.open[key] = step
+            if clear:
+                # An id that the user gave may be that of an ended instance, such as an attempt before this one.
+                key, step = _clearing(key), msgspec.structs.replace(step, kind="clear")  # noqa: PLW2901
+                past.open[key] = step
             self._schedule(key, step)
         for number in plan.cancelled:
             key = f"{past.generation}.{number}"
@@ -280,6 +301,8 @@ class _Running:
             self._host.child(key, step.name, step.child_id, msgspec.json.encode(text))
         elif step.kind == "activity":
             self._host.activity(key, step.name, step)
+        elif step.kind == "clear":
+            self._host.activity(key, CLEAR_ACTIVITY, step)
         else:
             self._host.activity(key, entities.ACTIVITY, step)
 
@@ -348,6 +371,10 @@ class _Running:
 
     def _execution(self) -> str:
         return uuid.uuid5(uuid.NAMESPACE_URL, f"{self._host.instance_id}/{self._past.generation}").hex
+
+
+def _clearing(key: str) -> str:
+    return key + _CLEARING
 
 
 def _held(landed: protocol.Landed) -> _Held:

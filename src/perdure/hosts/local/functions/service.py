@@ -45,7 +45,7 @@ class Functions:
         sdk.quiet()
         self.declared = functions
         self.routes = http.routes_of(functions)
-        self._invoker = invocation.Invoker(self._client, folder)
+        self._invoker = invocation.Invoker(self.client, folder)
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._address: asyncio.Future[tuple[str, str]] = self._loop.create_future()
@@ -57,6 +57,7 @@ class Functions:
         activities: dict[str, protocol.Activity] = {
             entities.ACTIVITY: self.entities,
             shim.HTTP_ACTIVITY: call_http.request,
+            orchestration.CLEAR_ACTIVITY: self._clear,
         }
         for each in functions.activity.values():
             activities[each.name] = _Activity(each, self._invoker)
@@ -162,7 +163,18 @@ class Functions:
             raise errors.HubError("The host is stopping.", "Ask again once it is up.")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._loop))
 
-    async def _client(self) -> str:
+    async def _clear(self, instance_id: str, key: str, call: Any) -> protocol.Outcome:
+        """Delete an ended instance, so that another can have its id."""
+        step: shim.Step = call
+        await self.instances.purge(step.child_id)
+        return protocol.Outcome("null", b"null")
+
+    async def client(self) -> str:
+        """Give what a durable client of this host is made from, once there is an address to talk to.
+
+        Raises:
+            UsageError: If this host listens on no port.
+        """
         here, public = await asyncio.shield(self._address)
         if not here:
             raise errors.UsageError(

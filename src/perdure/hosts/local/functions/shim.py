@@ -21,7 +21,7 @@ from perdure.hosts.local.functions.history import Kind
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 HTTP_POLL_SECONDS = 30.0
 
-StepKind = Literal["activity", "child", "timer", "call", "signal"]
+StepKind = Literal["activity", "child", "timer", "call", "signal", "clear"]
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +29,8 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         id: Its number, from 0 in the order of scheduling.
-        kind: An activity, a sub-orchestration, a timer, an entity's call or a signal to it.
+        kind: An activity, a sub-orchestration, a timer, an entity's call or a signal to it; ``clear`` is the host's
+            own: the deletion of an ended instance, whose id a sub-orchestration is to have.
         name: The function's name; of an entity, its scheduler id.
         input: What it is given: JSON text.
         child_id: A sub-orchestration's instance id; empty if it was not given one.
@@ -86,7 +87,7 @@ Known = Callable[[Literal["activity", "orchestrator", "entity"], str], str]
 """Gives the exact name of a function by its name in any case; raises LookupError if there is none."""
 
 
-def plan(decision: sdk.Decision, events: Sequence[history.Event], seed: str, known: Known) -> Plan:
+def walk(decision: sdk.Decision, events: Sequence[history.Event], seed: str, known: Known) -> Walk:
     """Go over a history with an orchestrator's actions.
 
     Args:
@@ -99,10 +100,10 @@ def plan(decision: sdk.Decision, events: Sequence[history.Event], seed: str, kno
         NotDeterministic: If a step is not what it was when it was recorded.
         LookupError: If a function that is called is not there.
     """
-    replay = _Replay(decision, seed, known)
+    found = Walk(decision, seed, known)
     for item in events:
-        replay.take(item)
-    return replay.plan()
+        found.take(item)
+    return found
 
 
 class _Promise:
@@ -198,8 +199,8 @@ _LANDED: Mapping[int, str] = {
 }
 
 
-class _Replay:
-    """Goes over a history once."""
+class Walk:
+    """How far a history has brought an orchestrator's actions."""
 
     def __init__(self, decision: sdk.Decision, seed: str, known: Known) -> None:
         self._decision = decision
@@ -213,10 +214,12 @@ class _Replay:
         self._early: dict[str, collections.deque[str | None]] = {}
         self._now = 0.0
         self._at = 0
+        self._asked_by: list[int] = []
         self._restart: tuple[str | None] | None = None
         self._end: _Promise | None = None
 
     def take(self, item: history.Event) -> None:
+        """Go on with an event."""
         kind = item["EventType"]
         if kind == Kind.ORCHESTRATOR_STARTED:
             self._now = max(self._now, history.seconds(item["Timestamp"]))
@@ -231,8 +234,27 @@ class _Replay:
             if found is not None:
                 found.settle(item.get("Result"), failed=kind in (Kind.TASK_FAILED, Kind.CHILD_FAILED))
 
+    def unmoved(self, items: Sequence[history.Event]) -> bool:
+        """Go on with what has landed; says whether the code need not be run, for it still waits for the rest.
+
+        That is so for a success of something that the last of the actions asked for, while that action has not
+        completed: what the code waits for is that action, perhaps with more that was asked for before.
+        """
+        count, last = len(self._steps), len(self._decision.actions[0]) - 1
+        if not self._decision.schema or self._at != last:
+            return False
+        for item in items:
+            kind = item["EventType"]
+            if kind not in (Kind.ORCHESTRATOR_STARTED, Kind.TASK_COMPLETED, Kind.CHILD_COMPLETED, Kind.TIMER_FIRED):
+                return False
+            if kind in _LANDED and self._asked_by[item[_LANDED[kind]]] != last:
+                return False
+            self.take(item)
+        return len(self._steps) == count and not self._complete
+
     def plan(self) -> Plan:
-        complete = self._end is not None and self._end.done
+        """Give what follows."""
+        complete = self._complete
         return Plan(
             new=[step for step in self._steps if step.id not in self._recorded],
             cancelled=self._cancelled,
@@ -241,6 +263,10 @@ class _Replay:
             stalled="" if complete else self._stalled(),
             dropped=[name for name, queue in self._early.items() for _ in queue],
         )
+
+    @property
+    def _complete(self) -> bool:
+        return self._end is not None and self._end.done
 
     def _check(self, item: history.Event) -> None:
         number, kind = item["EventId"], item["EventType"]
@@ -317,6 +343,7 @@ class _Replay:
     def _schedule(self, kind: StepKind, **fields: Any) -> _Promise:
         step = Step(len(self._steps), kind, **fields)
         self._steps.append(step)
+        self._asked_by.append(self._at)
         promise = self._open[step.id] = _Promise()
         return promise
 
