@@ -124,7 +124,7 @@ def kept(host: hosts.LocalHost) -> int:
         connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         for table in {"payloads", "instances", "history", "kept"} & set(tables):
-            total += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            total += len(list(connection.execute(f"SELECT 1 FROM {table}")))
         connection.close()
     return total
 

@@ -75,7 +75,7 @@ async def test_turns_of_one_session_are_taken_one_at_a_time_in_order_and_none_is
     async with world.serve(world.app_of(client)) as served:
         sent = []
         for number in range(20):
-            body = {"session_id": "s1", "correlation_id": f"k{number}", "wait_for_response": False}
+            body: dict[str, Any] = {"session_id": "s1", "correlation_id": f"k{number}", "wait_for_response": False}
             sent.append((await served.say(f"turn {number}", **body)).status_code)
         last = await served.say("last", session_id="s1")
 

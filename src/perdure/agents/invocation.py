@@ -95,8 +95,8 @@ async def _stream(
     context: callbacks.AgentCallbackContext,
     heard: list[AgentResponseUpdate],
 ) -> Any:
-    stream = agent.run(list(request.messages), stream=True, session=session, **given)
-    if inspect.isawaitable(stream) and not hasattr(stream, "__aiter__"):
+    stream: Any = agent.run(list(request.messages), stream=True, session=session, **given)
+    if not hasattr(stream, "__aiter__"):
         stream = await stream
     async for update in stream:
         heard.append(update)

@@ -7,7 +7,7 @@ import importlib.resources
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.routes import hosted, messages, schemas
+from perdure.routes import agents_described, hosted, messages, schemas
 from perdure.routes import site as sites
 
 PAGE_POLICY = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # noqa: E501
@@ -46,10 +46,16 @@ def describe(site: sites.Site, root: str) -> dict[str, Any]:
         (only,) = site.workflows.values()
         shown, _ = schemas.hoisted(only.name, only.describe().get("inputSchema") or {})
         paths["/workflow/run"] = {"post": _start("startSoleWorkflow", only, shown)}
+    served = [site.hosted_agents[name] for name in site.agent_names]
+    for agent in served:
+        paths |= agents_described.describe(agent)
+    if served:
+        components |= agents_described.COMPONENTS
+        paths |= agents_described.hosted()
     paths |= _managing()
     return {
         "openapi": "3.1.0",
-        "info": {"title": "perdure", "version": "1", "description": "Durable workflows over HTTP."},
+        "info": {"title": "perdure", "version": "1", "description": "Durable agents and workflows over HTTP."},
         "servers": [{"url": root}],
         "paths": paths,
         "components": {"schemas": components},
