@@ -15,7 +15,7 @@ from agent_framework import SupportsAgentRun, Workflow
 from perdure.agents import callbacks
 from perdure.agents import hosted as hosted_agents
 from perdure.payloads import codec, registry
-from perdure.workflow import hosted, naming
+from perdure.workflow import hosted, naming, policy
 
 AGENT_WAIT_SECONDS: Final = 200.0
 """How long a client waits for an agent where neither it nor the app says how long."""
@@ -41,6 +41,12 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         default_callback: Told of the answers of agents that have no callback of their own.
         session_ttl: How long after its last turn a session of an agent expires, seconds or a timedelta; never if not
             given.
+        retry: When a step that raised is tried again: a ``perdure.Retry`` for all executors, or by executor id
+            (``id`` or ``workflow/id``), agent name or ``"*"``. If not given, what may go away by itself (429, 5xx,
+            connections) is tried three times where it comes from an agent or a model, all else once.
+        timeouts: How long one attempt of a step may take, seconds; for all, or by the same keys.
+        deadlines: What becomes of requests that nobody answers: a ``perdure.Deadline`` for all, or by executor id,
+            class name of what is asked, or ``"*"``.
         types: Further classes that values of the shared state, messages and outputs may have. Those that handlers
             name, those defined below the app folder, builtins and the framework's own are known already.
         on_state_conflict: What becomes of a run in which two siblings of a superstep write one key: ``warn`` records
@@ -68,6 +74,9 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         default_callback: callbacks.AgentResponseCallbackProtocol | None = None,
         *,
         session_ttl: float | datetime.timedelta | None = None,
+        retry: policy.RetryOption = None,
+        timeouts: policy.TimeoutOption = None,
+        deadlines: policy.DeadlineOption = None,
         types: Sequence[type] = (),
         on_state_conflict: Literal["warn", "fail"] = "warn",
         strict_executor_state: bool = False,
@@ -87,6 +96,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         known = registry.Registry(self.app_folder)
         known.add(*types)
         coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
+        policies = policy.Options(retry, timeouts, deadlines)
         self.workflows: Mapping[str, hosted.HostedWorkflow] = {
             name: hosted.HostedWorkflow(
                 name,
@@ -95,9 +105,11 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
                 known,
                 strict_executor_state=strict_executor_state,
                 fail_on_conflict=on_state_conflict == "fail",
+                policies=policies,
             )
             for name, source in _named(workflow, workflows)
         }
+        policies.check({name: found.workflow.executors for name, found in self.workflows.items()})
         self._session_ttl = _seconds(session_ttl)
         self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
         for agent in agents or ():

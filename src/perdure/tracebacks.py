@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+import time
 import traceback
 from types import TracebackType
 
 import perdure
-from perdure.workflow import protocol
+from perdure.workflow import failures, protocol
 
 _OWN_FOLDER = str(pathlib.Path(perdure.__path__[0])) if perdure.__path__ else ""
 _DEPTH_LIMIT = 8
@@ -24,7 +25,13 @@ def user_frames(error: BaseException) -> str:
 
 def failure(error: BaseException) -> protocol.Failure:
     """Describe an exception as the failure that is recorded."""
-    return protocol.Failure(type(error).__name__, _text(error), user_frames(error))
+    return protocol.Failure(
+        type(error).__name__,
+        _text(error),
+        user_frames(error),
+        failures.kinds(error),
+        failures.retry_after(error, time.time()),
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -14,7 +14,7 @@ MODULES = sorted(SOURCES.rglob("*.py"))
 ALLOWED: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "platform": frozenset({"errors"}),
-    "tracebacks": frozenset({"errors", "workflow.protocol"}),
+    "tracebacks": frozenset({"errors", "workflow.failures", "workflow.protocol"}),
     "payloads": frozenset({"errors"}),
     "workflow": frozenset({"errors", "tracebacks", "payloads", "journal"}),
     "agents": frozenset({"errors", "tracebacks", "payloads", "workflow", "journal"}),

@@ -284,7 +284,7 @@ async def test_agent_that_raises_fails_the_run_with_that_reason() -> None:
     """An agent that raises fails the run with that reason, never an empty success."""
 
     def build() -> Workflow:
-        agent = Agent(testing.ScriptedChatClient([ConnectionError("the model is away")]), name="agent", id="agent")
+        agent = Agent(testing.ScriptedChatClient([PermissionError("the model is away")]), name="agent", id="agent")
         return WorkflowBuilder(start_executor=agent).build()
 
     result = await support.both(build, "hello")

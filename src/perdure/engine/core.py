@@ -165,6 +165,27 @@ class Core:
         found = self._readers.row("select_instance", (instance_id,))
         return None if found is None else self._load(records.Instance._make(found))
 
+    def reopen(self, instance_id: str, key: str) -> instance.Turn | None:
+        """Set a failed instance going again, and give the turn for ``take``; None if it cannot go on.
+
+        Raises:
+            HubError: If its end is not settled yet.
+        """
+        if self.find(instance_id) is not None:
+            return None
+        found = self._readers.row("select_instance", (instance_id,))
+        row = None if found is None else records.Instance._make(found)
+        if row is None or row.status != "Failed" or row.parent:
+            return None
+        loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
+        # Replayed to its end again, it was not kept at its failure.
+        if loaded is None or loaded.turn is not None:
+            return None
+        live = self.live[instance_id] = loaded.live
+        # As if it had been parked: the row is written with its first turn.
+        live.parked_row = True
+        return live.reopen(key, self.clock())
+
     def take(self, turn: instance.Turn | None) -> None:
         """Put a turn, and those it causes in parents and children, into the next commit.
 

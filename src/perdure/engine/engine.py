@@ -191,6 +191,26 @@ class Engine:
         await self._core.committed()
         return turn is not None
 
+    async def reopen(self, instance_id: str, name: str) -> bool:
+        """Set a failed instance going again from just before its failure; durable when it returns.
+
+        What had completed stays completed, and its event log goes on. False if it is unknown, has not failed, or
+        left no state to go on from.
+
+        Args:
+            instance_id: Which.
+            name: Name of the event that is sent to it first.
+
+        Raises:
+            HubError: If it could not be made durable: it stays failed.
+        """
+        if self._core.draining:
+            raise errors.HubError("The host is shutting down.", "Start it again.")
+        turn = self._core.reopen(instance_id, name)
+        self._core.take(turn)
+        await self._core.committed()
+        return turn is not None
+
     async def purge(self, instance_id: str) -> bool:
         """Delete an ended instance, its ended children, and their history, payloads and events.
 

@@ -290,6 +290,14 @@ class Live:
         self._end(turn, protocol.Ended(failure=protocol.Failure("Terminated", reason)))
         return self._close(turn)
 
+    def reopen(self, key: str, time: float) -> Turn | None:
+        """Set a failed instance going again that was rebuilt from the state of just before; lands an event for it."""
+        turn = self.land(records.EVENT, key, b"", b"", time)
+        if turn is not None:
+            # What was resumed starts with the commit that reopens it, not before.
+            turn.scheduled = list(self.outstanding.values())
+        return turn
+
     def rebuild(self, kept: records.Kept | None, rows: Iterable[records.Row], epoch: int) -> Turn | None:
         """Run again over what was recorded; afterwards ``outstanding`` is what is still to come.
 
@@ -401,6 +409,9 @@ class Live:
                 turn.kept = self._take_offer(offer)
             except Exception as error:
                 self._end(turn, protocol.Ended(failure=tracebacks.failure(error)))
+        if turn.ended is not None and turn.ended.state is not None and turn.row is not None:
+            state = turn.ended.state
+            turn.kept = records.Kept(self.number, self.seq, self.epoch, records.encode({}), self.custom_status, state)
         turn.time = self.now
         turn.custom_status = self.custom_status
         turn.last_event = self.events

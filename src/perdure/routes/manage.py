@@ -97,6 +97,23 @@ def _reason(request: messages.Request) -> str:
     return body.reason or request.query.get("reason", "") or "Cancelled by a client."
 
 
+async def rewind(site: sites.Site, request: messages.Request) -> messages.Reply:
+    """``POST runs/{id}/rewind``: let a failed run go on from the step that failed."""
+    run_id = request.params["id"]
+    done = await site.runs.rewind(run_id)
+    run = await site.runs.get(run_id)
+    if run is None:
+        raise problems.unknown_run(run_id)
+    if not done:
+        raise problems.Problem(
+            409,
+            f"The run {problems.clipped(run_id)} is {run.status}; only a failed run that left a step to go on from "
+            "can be rewound.",
+            kind="not-rewindable",
+        )
+    return messages.json(views.status(run), 202)
+
+
 async def purge(site: sites.Site, request: messages.Request) -> messages.Reply:
     """``DELETE runs/{id}``: delete an ended run with all that it kept."""
     run_id = _run_id(request)

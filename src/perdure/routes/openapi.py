@@ -178,6 +178,14 @@ def _managing() -> dict[str, Any]:
                 "requestBody": {"content": {"application/json": {"schema": _ref("Cancel")}}},
             }
         },
+        "/runs/{id}/rewind": {
+            "post": _operation(
+                "rewindRun", "runs", "Let a failed run go on from the step that failed.",
+                {"202": _json("The run, which goes on.", _ref("Status")), "404": _problem("No such run."),
+                 "409": _problem("It has not failed, or left no step to go on from.")},
+                [run_id],
+            )
+        },
         "/runs/{id}": {
             "delete": _operation(
                 "deleteRun", "runs", "Delete an ended run with all that it kept.",

@@ -24,6 +24,7 @@ class Pending(msgspec.Struct, frozen=True):
         request_type: Name of the class of what is asked.
         response_type: Name of the type of the answer.
         schema: A JSON schema of the answer.
+        deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Pending(msgspec.Struct, frozen=True):
     request_type: str
     response_type: str
     schema: dict[str, Any]
+    deadline: float = 0.0
 
 
 Accepted = Literal["accepted", "answered", "unknown"]
@@ -170,6 +172,13 @@ class Runs(Protocol):
 
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated; False if it had ended or is unknown."""
+        ...
+
+    async def rewind(self, run_id: str) -> bool:
+        """Let a failed run go on from the step that failed; what had completed stays completed.
+
+        False if it is unknown, has not failed, or cannot go on from there.
+        """
         ...
 
     async def purge(self, run_id: str) -> bool:

@@ -77,6 +77,7 @@ def of(names: Collection[str], agent_names: Collection[str] = ()) -> list[Route]
         Route("workflows", "GET", ("workflows",), workflows.listing),
         Route("runs", "GET", ("runs",), manage.listing),
         Route("runs-cancel", "POST", ("runs", RUN_ID, "cancel"), manage.cancel),
+        Route("runs-rewind", "POST", ("runs", RUN_ID, "rewind"), manage.rewind),
         Route("runs-delete", "DELETE", ("runs", RUN_ID), manage.purge),
         Route("health_check", "GET", ("health",), health.health, anonymous=True),
         Route("openapi", "GET", ("openapi.json",), openapi.document),

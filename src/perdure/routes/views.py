@@ -46,7 +46,7 @@ def status(run: runs.Run, respond: str = "") -> dict[str, Any]:
 
 def pending(asked: runs.Pending, respond: str) -> dict[str, Any]:
     """Show a request that waits for its answer."""
-    return {
+    shown = {
         "requestId": asked.id,
         "sourceExecutor": asked.executor,
         "requestData": asked.data,
@@ -55,6 +55,7 @@ def pending(asked: runs.Pending, respond: str) -> dict[str, Any]:
         "responseSchema": asked.schema,
         "respondUrl": f"{respond}/{quote(asked.id, safe='~')}",
     }
+    return shown | ({"deadline": iso(asked.deadline)} if asked.deadline else {})
 
 
 def ended(run: runs.Run) -> dict[str, Any]:

@@ -214,6 +214,10 @@ class MemoryRuns:
         self._end(live, "Terminated", failure=protocol.Failure("Terminated", reason))
         return True
 
+    async def rewind(self, run_id: str) -> bool:
+        """Rewind nothing: programs have no steps."""
+        return False
+
     async def purge(self, run_id: str) -> bool:
         """Forget an ended run."""
         live = self._live.get(run_id)

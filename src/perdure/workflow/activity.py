@@ -18,10 +18,12 @@ from perdure.payloads import refs
 from perdure.workflow import (
     addresses,
     answers,
+    deadlines,
     events,
     executor_state,
     graph,
     orchestrator,
+    policy,
     protocol,
     recorder,
     run_state,
@@ -50,6 +52,8 @@ class Activities:
         router: The workflow's edges.
         classify: The rule for outputs.
         shelf: Codec and store.
+        policies: Retries and deadlines.
+        answer_types: What requests ask for.
     """
 
     def __init__(
@@ -59,7 +63,11 @@ class Activities:
         router: graph.Router,
         classify: Callable[[str], Any],
         shelf: values.Shelf,
+        policies: policy.Options | None = None,
+        answer_types: answers.AnswerTypes | None = None,
     ) -> None:
+        self._policies = policies if policies is not None else policy.Options()
+        self._answer_types = answer_types if answer_types is not None else answers.AnswerTypes({})
         self._shape = graph_shape
         self._kinds = kinds
         self._router = router
@@ -75,16 +83,30 @@ class Activities:
             self._kinds[executor_id].give_back(live)
         self.stranded.pop(run, None)
 
-    async def __call__(self, instance_id: str, key: str, call: orchestrator.Call) -> protocol.Outcome:
-        """Run one step.
+    async def __call__(
+        self, instance_id: str, key: str, call: orchestrator.Call | deadlines.Expiry
+    ) -> protocol.Outcome:
+        """Run one step, or answer a request whose deadline has passed.
 
         Raises:
             Exception: Whatever the executor raises, or why its values cannot be encoded.
         """
+        if isinstance(call, deadlines.Expiry):
+            return await self._expire(instance_id, call.request)
         executor_id = call.delivery.executor
         kind = self._kinds.get(executor_id)
         if kind is None:
             raise protocol.Stranded(self._strand(instance_id, executor_id))
+        try:
+            return await self._step(instance_id, key, call, kind)
+        except Exception as error:
+            policy.notice(self._policies.retry(self._shape.workflow, kind.template.executor), error)
+            raise
+
+    async def _step(
+        self, instance_id: str, key: str, call: orchestrator.Call, kind: executor_state.Kind
+    ) -> protocol.Outcome:
+        executor_id = call.delivery.executor
         run = values.RunValues(self._shelf, instance_id)
         state = shared_state.SharedState(call.state, run)
         copies = self._live.setdefault(instance_id, {})
@@ -109,6 +131,22 @@ class Activities:
             result = await step.result(self._router, state, ctx, live.ref, known, behind)
         run.remember(blobs)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
+
+    async def _expire(self, run: str, request: run_state.Request) -> protocol.Outcome:
+        """Give the answer to a request that nobody answered in time; none where that is left to whoever was told."""
+        seen = values.RunValues(self._shelf, run)
+        blobs: list[refs.Blob] = []
+        messages: tuple[run_state.Sent, ...] = ()
+        deadline = self._policies.deadline(request)
+        if deadline is not None:
+            asked = seen.decode(request.data)
+            answer = await deadline.give(policy.Expired(run, request.id, request.executor, asked))
+            if answer is not None or deadline.gives_answer:
+                value = self._answer_types.take(request, asked, answer)
+                where = f"the answer that the deadline of request {request.id!r} gives"
+                messages = (run_state.Sent(seen.encode(value, blobs, where=where)),)
+        result = run_state.StepResult(messages)
+        return protocol.Outcome(result, orchestrator.encode_result(result), blobs, run)
 
     def _strand(self, run: str, executor_id: str) -> str:
         said = (

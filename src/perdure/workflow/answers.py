@@ -59,6 +59,16 @@ class AnswerTypes:
                 return _RESULT_SCHEMA
         return self.find(request).schema()
 
+    def take(self, request: run_state.Request, asked: Any, value: Any) -> Any:
+        """Take a live value as the answer to a request.
+
+        Raises:
+            InvalidInput: If it does not fit what was asked for.
+        """
+        if request.response_type == Content.__name__ and not isinstance(value, Content):
+            value = _content(asked, value)
+        return self.find(request).check(value)
+
     def read(self, request: run_state.Request, asked: Callable[[], Any], body: bytes, content_type: str) -> Any:
         """Read an answer.
 

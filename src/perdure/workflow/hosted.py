@@ -17,6 +17,7 @@ from perdure.workflow import (
     isolation,
     naming,
     orchestrator,
+    policy,
     protocol,
     run_state,
     shape,
@@ -40,6 +41,7 @@ class HostedWorkflow:
         known: The classes that it may encode; the types that handlers name are added.
         strict_executor_state: Whether an attribute that an executor changes and that cannot be encoded fails the run.
         fail_on_conflict: Whether two siblings of a superstep that write one key of the shared state fail the run.
+        policies: Retries, timeouts and deadlines; the defaults if not given.
 
     Raises:
         ValueError: If an executor id cannot be addressed, or the factory builds different graphs.
@@ -54,6 +56,7 @@ class HostedWorkflow:
         *,
         strict_executor_state: bool = False,
         fail_on_conflict: bool = False,
+        policies: policy.Options | None = None,
     ) -> None:
         self.name = name
         self.codec = coder
@@ -67,6 +70,8 @@ class HostedWorkflow:
             self._check_factory(source)
         self._strict = strict_executor_state
         self._fail_on_conflict = fail_on_conflict
+        self._options = policies if policies is not None else policy.Options()
+        self.policies = policy.encode(self._options.resolve(name, self.workflow.executors))
         self._admit_types(known)
         self.answer_types = answers.AnswerTypes(self.workflow.executors)
         start = self.workflow.get_start_executor()
@@ -143,7 +148,13 @@ class HostedWorkflow:
             for executor_id, executor in self.workflow.executors.items()
         }
         activities = activity.Activities(
-            self.shape, kinds, graph.Router(self.workflow), graph.designation(self.workflow).classify, shelf
+            self.shape,
+            kinds,
+            graph.Router(self.workflow),
+            graph.designation(self.workflow).classify,
+            shelf,
+            self._options,
+            self.answer_types,
         )
         return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities))
 
@@ -218,7 +229,7 @@ class Bound:
 
     def start(self, message: refs.Ref, trace: dict[str, str]) -> bytes:
         """Encode what a run is started with."""
-        return orchestrator.encode_input(self.hosted.shape, message, trace)
+        return orchestrator.encode_input(self.hosted.shape, message, trace, self.hosted.policies)
 
     def outputs(self, run: str, output: bytes) -> list[Any]:
         """Give a completed run's outputs as they were yielded."""

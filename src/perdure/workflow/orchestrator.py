@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from perdure.payloads import refs
-from perdure.workflow import events, protocol, run_state, shape, snapshot
+from perdure.workflow import attempts, deadlines, events, policy, protocol, run_state, shape, snapshot
 
 
 class RunInput(msgspec.Struct, frozen=True, array_like=True):
@@ -18,11 +18,13 @@ class RunInput(msgspec.Struct, frozen=True, array_like=True):
         graph: The encoded shape.
         message: The input.
         trace: W3C trace context of the request that started the run.
+        policies: The encoded policies; like the graph never read from the code of the day.
     """
 
     graph: bytes
     message: refs.Ref
     trace: dict[str, str] = {}
+    policies: bytes = b""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +78,9 @@ class RunStatus(msgspec.Struct, frozen=True, array_like=True):
 ANSWER: Final = "answer"
 """Name of the event that carries an answer."""
 
+REWIND: Final = "rewind"
+"""Name of the event that comes first after a failed run was set going again."""
+
 _encoder = msgspec.msgpack.Encoder()
 _results: Final = msgspec.msgpack.Decoder(run_state.StepResult)
 _states: Final = msgspec.msgpack.Decoder(run_state.RunState)
@@ -91,9 +96,9 @@ encode_answer: Callable[[run_state.Answer], bytes] = _encoder.encode
 encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
 
 
-def encode_input(graph: shape.Shape, message: refs.Ref, trace: dict[str, str]) -> bytes:
+def encode_input(graph: shape.Shape, message: refs.Ref, trace: dict[str, str], policies: bytes = b"") -> bytes:
     """Encode what a run is started with."""
-    return _encoder.encode(RunInput(graph.encoded, message, trace))
+    return _encoder.encode(RunInput(graph.encoded, message, trace, policies))
 
 
 class WorkflowOrchestrator:
@@ -126,19 +131,21 @@ class WorkflowOrchestrator:
         host.emit(events.of("started"))
         state = run_state.initial(graph, started.message, graph.internal_source(graph.start))
         _announce(host, state)
-        return (yield from self._supersteps(host, graph, state, started.trace))
+        return (yield from self._supersteps(host, graph, state, started))
 
     def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
-        """Run from a state that was kept at a barrier."""
+        """Run from a state that was kept at a barrier, or just before a failure."""
         started = _inputs.decode(call)
-        return (yield from self._supersteps(host, shape.decode(started.graph), _states.decode(state), started.trace))
+        kept = _states.decode(state)
+        deadlines.resume(host, kept, self._activity)
+        return (yield from self._supersteps(host, shape.decode(started.graph), kept, started))
 
     def decode(self, data: bytes) -> run_state.StepResult:
         """Read a recorded result."""
         return _results.decode(data)
 
     def _supersteps(
-        self, host: protocol.Host, graph: shape.Shape, state: run_state.RunState, trace: dict[str, str]
+        self, host: protocol.Host, graph: shape.Shape, state: run_state.RunState, started: RunInput
     ) -> protocol.Steps:
         try:
             while state.due or state.requests:
@@ -147,7 +154,7 @@ class WorkflowOrchestrator:
                 else:
                     if state.superstep > graph.max_iterations:
                         return _fail(host, state, _not_converged(graph))
-                    state = yield from self._superstep(host, state, trace)
+                    state = yield from self._superstep(host, state, started)
                     if state.failure is not None:
                         return _fail(host, state, state.failure)
                 crossed = run_state.barrier(graph, state)
@@ -176,38 +183,42 @@ class WorkflowOrchestrator:
         host.emit(events.of("parked", fields={"reason": "waiting for answers", "requests": open_ids}))
         host.keep(_keeper(state))
         while not state.answers:
-            state = _hear(host, state, (yield))
+            state = self._hear(host, state, (yield))
         return state
 
     def _superstep(
-        self, host: protocol.Host, state: run_state.RunState, trace: dict[str, str]
+        self, host: protocol.Host, state: run_state.RunState, started: RunInput
     ) -> protocol.Stepping[run_state.RunState]:
-        out: dict[str, int] = {}
+        out: dict[str, attempts.Step] = {}
+        policies = policy.decode(started.policies)
         fold = snapshot.needs_folding(state.snapshot)
         for position in run_state.ready(state):
-            self._schedule(host, state, position, trace, out, fold=fold)
+            self._schedule(host, state, position, started, out, fold=fold)
             fold = False
         while out:
             landed = yield
-            if landed.kind not in ("result", "failure"):
-                state = _hear(host, state, landed)
+            settled = attempts.settle(host, out, landed)
+            if settled is None:
+                state = self._hear(host, state, landed)
                 continue
-            position = out.pop(landed.key)
-            delivery = state.due[position]
-            if landed.kind == "failure":
-                host.emit(events.failed("executor_failed", state.superstep, delivery.executor, landed.value))
-                return msgspec.structs.replace(state, failure=landed.value)
-            result: run_state.StepResult = landed.value
+            position, executor = settled.step.position, settled.step.executor
+            if settled.failure is not None:
+                host.emit(events.failed("executor_failed", state.superstep, executor, settled.failure))
+                return msgspec.structs.replace(state, failure=settled.failure)
+            if settled.result is None:
+                continue
+            result: run_state.StepResult = settled.result
             for event in result.events:
                 host.emit(event)
-            host.emit(events.of("executor_completed", state.superstep, delivery.executor))
-            state = run_state.land(state, position, result)
+            host.emit(events.of("executor_completed", state.superstep, executor))
+            if result.failure is not None:
+                # What it did is not taken in: a run that is rewound routes it again.
+                return msgspec.structs.replace(state, failure=result.failure)
+            state = run_state.land(state, position, deadlines.opened(host, policies, state, result))
             if result.requests:
                 _show(host, state)
-            if state.failure is not None:
-                return state
             if (following := _next_to(state, position)) is not None:
-                self._schedule(host, state, following, trace, out, fold=False)
+                self._schedule(host, state, following, started, out, fold=False)
         return state
 
     def _schedule(
@@ -215,17 +226,46 @@ class WorkflowOrchestrator:
         host: protocol.Host,
         state: run_state.RunState,
         position: int,
-        trace: dict[str, str],
-        out: dict[str, int],
+        started: RunInput,
+        out: dict[str, attempts.Step],
         *,
         fold: bool,
     ) -> None:
         delivery = state.due[position]
         name = run_state.key(state.superstep, delivery)
-        out[name] = position
         seen = run_state.view(state, position)
-        call = Call(state.superstep, delivery, seen, fold, state.definition, trace)
-        host.activity(name, self._activity(delivery.executor), call)
+        out[name] = step = attempts.Step(
+            name,
+            self._activity(delivery.executor),
+            Call(state.superstep, delivery, seen, fold, state.definition, started.trace),
+            executor=delivery.executor,
+            superstep=state.superstep,
+            position=position,
+            rule=policy.decode(started.policies).rule(delivery.executor),
+        )
+        attempts.start(host, step)
+
+    def _hear(self, host: protocol.Host, state: run_state.RunState, landed: protocol.Landed) -> run_state.RunState:
+        """Take in what came from outside, or from a clock; anything that concerns no open request changes nothing."""
+        by: dict[str, str] = {}
+        if landed.kind == "event":
+            if landed.key == REWIND:
+                host.emit(events.of("rewound", state.superstep))
+            if landed.key != ANSWER:
+                return state
+            given: run_state.Answer | None = _answers.decode(landed.value)
+        else:
+            state, given = deadlines.passed(host, state, landed, self._activity)
+            by = {"by": "deadline"}
+        answered = state if given is None else run_state.answer(state, given)
+        if answered is not state:
+            request, message = answered.answers[-1]
+            deadlines.closed(host, request)
+            host.emit(
+                events.of("response", state.superstep, request.executor, message, {"requestId": request.id, **by})
+            )
+            _show(host, answered)
+        return answered
 
 
 def _next_to(state: run_state.RunState, position: int) -> int | None:
@@ -247,25 +287,13 @@ def _keeper(state: run_state.RunState) -> Callable[[], bytes]:
     return lambda: _encoder.encode(state)
 
 
-def _hear(host: protocol.Host, state: run_state.RunState, landed: protocol.Landed) -> run_state.RunState:
-    """Take in what came from outside; anything but an answer to an open request changes nothing."""
-    if landed.kind != "event" or landed.key != ANSWER:
-        return state
-    answered = run_state.answer(state, _answers.decode(landed.value))
-    if answered is not state:
-        request, message = answered.answers[-1]
-        host.emit(events.of("response", state.superstep, request.executor, message, {"requestId": request.id}))
-        _show(host, answered)
-    return answered
-
-
 def _show(host: protocol.Host, state: run_state.RunState, *, idle: bool = False) -> None:
     host.status(_encoder.encode(RunStatus(state.superstep, state.requests, idle)))
 
 
 def _fail(host: protocol.Host, state: run_state.RunState, failure: protocol.Failure) -> protocol.Ended:
     host.emit(events.failed("failed", state.superstep, "", failure))
-    return protocol.Ended(failure=failure)
+    return protocol.Ended(failure=failure, state=_encoder.encode(msgspec.structs.replace(state, failure=None)))
 
 
 def _not_converged(graph: shape.Shape) -> protocol.Failure:

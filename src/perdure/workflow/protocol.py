@@ -23,11 +23,15 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
         type: The exception's class name.
         message: Its text.
         detail: The user's own frames of its traceback; may be empty.
+        kinds: Dotted names of the exception's classes and of its causes', and what kind of failure it is.
+        retry_after: How long a service asked to be left alone, in seconds.
     """
 
     type: str
     message: str
     detail: str = ""
+    kinds: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 class Landed(NamedTuple):
@@ -68,10 +72,12 @@ class Ended(msgspec.Struct, frozen=True):
     Attributes:
         output: Its output, encoded; None if it failed.
         failure: Why it failed; None if it completed.
+        state: A state from just before it failed, for ``Orchestrator.resume``; None if it cannot go on from there.
     """
 
     output: bytes | None = None
     failure: Failure | None = None
+    state: bytes | None = None
 
 
 class Host(Protocol):

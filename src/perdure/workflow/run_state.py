@@ -68,6 +68,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
         data: What it asks.
         request_type: Name of the class of ``data``.
         response_type: Name of the type that an answer must have.
+        deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     data: refs.Ref
     request_type: str
     response_type: str
+    deadline: float = 0.0
 
 
 class StepResult(msgspec.Struct, frozen=True, array_like=True):
@@ -139,6 +141,7 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
         answers: Answers with their requests that are delivered in the next superstep.
         definition: Digest of the definition that ran last.
         failure: Why the run failed.
+        expired: Ids of requests whose deadline has passed and whose answer is being made.
     """
 
     superstep: int
@@ -151,6 +154,7 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
     answers: tuple[tuple[Request, refs.Ref], ...] = ()
     definition: bytes = b""
     failure: protocol.Failure | None = None
+    expired: tuple[str, ...] = ()
 
 
 class Barrier(msgspec.Struct, frozen=True):
@@ -224,9 +228,22 @@ def answer(state: RunState, given: Answer) -> RunState:
             return msgspec.structs.replace(
                 state,
                 requests=(*state.requests[:position], *state.requests[position + 1 :]),
+                expired=tuple(name for name in state.expired if name != request.id),
                 answers=(*state.answers, (request, given.message)),
             )
     return state
+
+
+def expire(state: RunState, request: Request, *, over: bool = False) -> RunState:
+    """Take in that a request's deadline has passed, or that what followed from it is over.
+
+    Its deadline does not pass a second time.
+    """
+    others = tuple(name for name in state.expired if name != request.id)
+    asked = tuple(
+        msgspec.structs.replace(item, deadline=0.0) if item.id == request.id else item for item in state.requests
+    )
+    return msgspec.structs.replace(state, requests=asked, expired=others if over else (*others, request.id))
 
 
 def complete(state: RunState) -> bool:
@@ -254,6 +271,7 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
         (),
         definition,
         state.failure,
+        state.expired,
     )
     return Barrier(advanced, conflicts, any(result.messages or result.unheard for _, result in results))
 

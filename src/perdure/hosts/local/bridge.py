@@ -94,6 +94,10 @@ class BridgedRuns(Bridge):
         """End a run as Terminated."""
         return await self._call(lambda: self._inner.terminate(run_id, reason), cancels=False)
 
+    async def rewind(self, run_id: str) -> bool:
+        """Let a failed run go on from the step that failed."""
+        return await self._call(lambda: self._inner.rewind(run_id), cancels=False)
+
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run."""
         return await self._call(lambda: self._inner.purge(run_id), cancels=False)

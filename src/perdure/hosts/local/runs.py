@@ -120,6 +120,10 @@ class EngineRuns:
         """End a run as Terminated; False if it had ended or is unknown."""
         return await self._engine.terminate(run_id, reason, events.of("terminated", fields={"reason": reason}))
 
+    async def rewind(self, run_id: str) -> bool:
+        """Let a failed run go on from the step that failed; False if there is no such run or step."""
+        return await self._engine.reopen(run_id, orchestrator.REWIND)
+
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
         return await self._engine.purge(run_id)
@@ -178,7 +182,7 @@ def _open(custom_status: bytes | None) -> tuple[run_state.Request, ...]:
 def _pending(bound: hosted.Bound, values: values.RunValues, asked: run_state.Request) -> runs.Pending:
     data = values.plain(asked.data)
     schema = bound.hosted.answer_types.schema(asked, data)
-    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema)
+    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema, asked.deadline)
 
 
 def event_of(bound: hosted.Bound, run_id: str, event: records.Event) -> runs.Event:
