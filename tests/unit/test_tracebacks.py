@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure import tracebacks
+import pytest
+
+from perdure import errors, tracebacks
 from perdure.payloads import store
 
 
@@ -11,10 +13,9 @@ def user_code() -> None:
 
 
 def test_only_the_users_frames_are_shown() -> None:
-    try:
+    with pytest.raises(errors.PayloadMissing) as caught:
         user_code()
-    except Exception as error:
-        text = tracebacks.user_frames(error)
+    text = tracebacks.user_frames(caught.value)
     assert "in user_code" in text and text.endswith("restore the hub.")
     assert "store.py" not in text
     assert text.splitlines()[0] == "Traceback (most recent call last):"
@@ -43,12 +44,11 @@ async def test_the_members_of_a_group_are_all_shown() -> None:
     async def fails(text: str) -> None:
         raise ValueError(text)
 
-    try:
+    with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.TaskGroup() as group:
             group.create_task(fails("one"))
             group.create_task(fails("two"))
-    except ExceptionGroup as error:
-        text = tracebacks.user_frames(error)
+    text = tracebacks.user_frames(caught.value)
     assert "ValueError: one" in text and "ValueError: two" in text and "in fails" in text
     assert "taskgroups.py" not in text
 

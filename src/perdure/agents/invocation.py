@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Any, Final
 
 from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession
@@ -95,9 +95,8 @@ async def _stream(
     context: callbacks.AgentCallbackContext,
     heard: list[AgentResponseUpdate],
 ) -> Any:
-    stream: Any = agent.run(list(request.messages), stream=True, session=session, **given)
-    if not hasattr(stream, "__aiter__"):
-        stream = await stream
+    begun: Any = agent.run(list(request.messages), stream=True, session=session, **given)
+    stream: Any = begun if isinstance(begun, AsyncIterable) else await begun
     async for update in stream:
         heard.append(update)
         await _tell(callback.on_streaming_response_update, update, context)
