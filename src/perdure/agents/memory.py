@@ -8,7 +8,7 @@ from typing import Final
 
 from agent_framework import AgentSession, Content, Message
 
-from perdure.agents import log, records
+from perdure.agents import log, marks, records
 from perdure.payloads import refs
 from perdure.workflow import values
 
@@ -36,7 +36,7 @@ class Memory:
         self.session = session
         self.head = head
         self.document = document
-        self._marks: dict[str, list[bytes]] = {}
+        self._marks: dict[str, list[marks.Mark]] = {}
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -46,7 +46,8 @@ class Memory:
     def mark(self, run: values.RunValues) -> None:
         """Remember what the histories are, to see later what was changed in them."""
         self._marks = {
-            source: [_mark(run, message) for message in history] for source, history in _histories(self.session).items()
+            source: [marks.of(run, message) for message in history]
+            for source, history in _histories(self.session).items()
         }
 
     def changes(self, run: values.RunValues, turn: log.Messages) -> dict[str, records.History]:
@@ -55,23 +56,20 @@ class Memory:
         What was added is put among the turn's messages; of it and in it, what is not replayed is left out.
         """
         changes: dict[str, records.History] = {}
-        marks: dict[str, list[bytes]] = {}
+        marked: dict[str, list[marks.Mark]] = {}
         for source, history in _histories(self.session).items():
             before = self._marks.get(source, [])
-            now: list[bytes] = []
-            while len(now) < min(len(before), len(history)):
-                mark = _mark(run, history[len(now)])
-                if mark != before[len(now)]:
+            keep = 0
+            for mark, message in zip(before, history, strict=False):
+                if not marks.holds(run, mark, message):
                     break
-                now.append(mark)
-            keep = len(now)
+                keep += 1
             added = [bare for message in history[keep:] if (bare := _replayed(message)) is not None]
             if len(added) != len(history) - keep or any(a is not b for a, b in zip(added, history[keep:], strict=True)):
                 history[keep:] = added
             changes[source] = records.History(keep, turn.places(added))
-            now += [_mark(run, message) for message in added]
-            marks[source] = now
-        self._marks = marks
+            marked[source] = before[:keep] + [marks.of(run, message) for message in added]
+        self._marks = marked
         return changes
 
     def encode(self, run: values.RunValues, blobs: list[refs.Blob]) -> refs.Ref:
@@ -138,11 +136,6 @@ def _histories(session: AgentSession) -> dict[str, list[Message]]:
         if type(history) is list and history and all(type(item) is Message for item in history):
             found[source] = history
     return found
-
-
-def _mark(run: values.RunValues, message: Message) -> bytes:
-    ref = run.encode(message, [], where="a message", inline_limit=log.WHOLE)
-    return ref.digest if ref.inline is None else refs.digest(ref.inline)
 
 
 def _replayed(message: Message) -> Message | None:
