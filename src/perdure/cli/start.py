@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from perdure import _version
 from perdure import app as apps
 from perdure.hosts.local import loading, logs, settings
+from perdure.hosts.local.functions import listing
 from perdure.routes import table
 
 DRAIN_SECONDS = 30.0
 """How long a stopping host lets the steps in flight finish; what is left goes on at the next start."""
-
-_SHOWN_ANYHOW = frozenset({"httpTrigger", "orchestrationTrigger", "activityTrigger", "entityTrigger"})
 
 
 def start(place: str, *, port: int | None, host: str | None, hub: str | None, log_json: bool) -> None:
@@ -93,29 +90,8 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
     served = table.of(workflows, [name for name, agent in app.hosted_agents.items() if agent.http_endpoint])
     for route in served:
         yield f"        {route.name}: [{route.method}] {root}/{route.path}"
-    for name, trigger in _others(app, {route.name for route in served}):
-        yield f"        {name}: {trigger}, not served on this host"
+    for line in listing.of(app, root):
+        yield f"        {line}"
     yield ""
     yield f"Try it: {root}/docs   Stop: Ctrl-C"
     yield ""
-
-
-def _functions(app: apps.AgentFunctionApp) -> list[Any]:
-    # It may say something by logging.warning(), which sets up the root logger where there is no handler.
-    root, silent = logging.getLogger(), logging.NullHandler()
-    root.addHandler(silent)
-    try:
-        return list(app.get_functions())
-    finally:
-        root.removeHandler(silent)
-
-
-def _others(app: apps.AgentFunctionApp, served: set[str]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for function in _functions(app):
-        trigger: Any = function.get_trigger()
-        kind = str(trigger.type) if trigger is not None else "no trigger"
-        name = function.get_function_name() or "?"
-        if name not in served and kind not in _SHOWN_ANYHOW:
-            found.append((name, kind))
-    return found

@@ -90,7 +90,7 @@ class Entities:
         self._functions.known("entity", name)
         function = self._functions.entity[name.casefold()]
         async with self._alone(name, key):
-            entity = self.get(name, key) or Entity()
+            entity = self._kept(name, key) or Entity()
             for request, answer in entity.answers:
                 if request == message.request:
                     return answer
@@ -102,20 +102,21 @@ class Entities:
         return answer
 
     def get(self, name: str, key: str) -> Entity | None:
-        """Give an entity, also one that was deleted; None if there never was one."""
-        found = self.engine.entity(name, key)
-        return None if found is None else msgspec.msgpack.decode(found, type=Entity)
+        """Give an entity, or None if there is none."""
+        found = self._kept(name.casefold(), key) if name.casefold() in self._functions.entity else None
+        return found if found is not None and found.exists else None
 
     def list(self, name: str) -> list[Listed]:
         """Give the entities of a name, or all of the app's if it is empty."""
-        names = [name.lower()] if name else [function.name.lower() for function in self._functions.entity.values()]
+        # The hub keeps other things in the same table, under names of its own.
+        names = [each for each in self._functions.entity if name.casefold() in ("", each)]
         found: list[Listed] = []
         for each in names:
             after = ""
             while page := self.engine.entities(each, after, PAGE):
                 for key, updated in page:
                     entity = self.get(each, key)
-                    if entity is not None and entity.exists:
+                    if entity is not None:
                         found.append(Listed(each, key, updated, entity))
                 after = page[-1][0]
         return found
@@ -150,6 +151,10 @@ class Entities:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _kept(self, name: str, key: str) -> Entity | None:
+        found = self.engine.entity(name, key)
+        return None if found is None else msgspec.msgpack.decode(found, type=Entity)
 
     def _watch(self, instance_id: str) -> None:
         task = asyncio.get_running_loop().create_task(self._forget(instance_id))

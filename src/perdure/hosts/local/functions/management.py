@@ -265,8 +265,8 @@ class Management:
     # Entities.
 
     async def _entity(self, name: str, key: str) -> Reply:
-        found = self._entities.get(name.lower(), "" if key == EMPTY_KEY else key)
-        if found is None or not found.exists:
+        found = self._entities.get(name, "" if key == EMPTY_KEY else key)
+        if found is None:
             return Reply(404, {})
         return Reply(200, {"content-type": messages.JSON}, (found.state or "null").encode())
 

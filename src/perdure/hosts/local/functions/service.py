@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pathlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from perdure.hosts.local.functions import (
     orchestration,
     sdk,
     shim,
+    timers,
 )
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
@@ -39,6 +41,9 @@ class Functions:
         functions: What the app declares.
         folder: The app's folder.
         hub: The task hub's name.
+
+    Raises:
+        UsageError: If the schedule of a timer cannot be read.
     """
 
     def __init__(self, functions: declared.Declared, folder: pathlib.Path, hub: str) -> None:
@@ -54,6 +59,7 @@ class Functions:
             for each in functions.orchestrator.values()
         } | {entities.SIGNAL: entities.SignalOrchestrator()}
         self.entities = entities.Entities(functions, self._invoker)
+        self._timers = timers.Timers(functions, self._invoker, os.environ)
         activities: dict[str, protocol.Activity] = {
             entities.ACTIVITY: self.entities,
             shim.HTTP_ACTIVITY: call_http.request,
@@ -66,7 +72,7 @@ class Functions:
     def attach(self, durable: engine.Engine) -> None:
         """Take the engine, once it is there."""
         self.instances = instances.Instances(durable, self.declared)
-        self.entities.engine = durable
+        self._engine = self.entities.engine = durable
         self._management = management.Management(self.instances, self.entities, self._hub)
 
     def listen(self, here: str, public: str) -> None:
@@ -79,6 +85,7 @@ class Functions:
     async def start(self) -> None:
         """Take up what was left; the engine has started."""
         await self.entities.sweep()
+        self._timers.start(self._engine)
 
     def tell(self, instance_id: str, name: str, view: records.InstanceView | None) -> None:
         """Log how an instance ended, if it has."""
@@ -92,6 +99,7 @@ class Functions:
 
     async def close(self) -> None:
         """End what runs of it."""
+        await self._timers.close()
         await self.entities.close()
         await self._invoker.close()
         await sdk.close_client()
