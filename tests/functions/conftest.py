@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import httpx
@@ -23,7 +22,7 @@ class Served:
 
     def __init__(self, file: pathlib.Path, folder: pathlib.Path) -> None:
         app = loading.load(file)
-        self.module: ModuleType = sys.modules[loading.MODULE_NAME]
+        self.module: Any = sys.modules[loading.MODULE_NAME]
         told = settings.Settings(folder, folder / "hub")
         self.host = host.LocalHost(app, hub=folder / "hub", settings=told, port=0)
         self.http = httpx.AsyncClient(timeout=PATIENCE_SECONDS)

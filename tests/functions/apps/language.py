@@ -220,3 +220,41 @@ def broken(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="runs")
 def runs_of_mine(req: func.HttpRequest) -> str:
     return "mine"
+
+
+mended = False
+
+
+@app.activity_trigger(input_name="value")
+def fragile(value: str) -> str:
+    runs.append(value)
+    if not mended and value.startswith("bad"):
+        raise OSError(value)
+    return value
+
+
+@app.orchestration_trigger(context_name="context")
+def rewindable(context):
+    first = yield context.call_activity("fragile", "first")
+    two = yield context.task_all([context.call_activity("fragile", "good"), context.call_activity("fragile", "bad")])
+    options = df.RetryOptions(5, 2)
+    third = yield context.call_activity_with_retry("fragile", options, "third")
+    return [first, *two, third]
+
+
+@app.orchestration_trigger(context_name="context")
+def rewindable_retries(context):
+    options = df.RetryOptions(5, 2)
+    first = yield context.call_activity_with_retry("fragile", options, "bad")
+    second = yield context.call_sub_orchestrator("mendable")
+    return [first, second]
+
+
+@app.orchestration_trigger(context_name="context")
+def mendable(context):
+    return (yield context.call_activity("fragile", "bad child"))
+
+
+@app.orchestration_trigger(context_name="context")
+def rewindable_child(context):
+    return (yield context.call_sub_orchestrator("mendable"))

@@ -29,6 +29,7 @@ class Kind(enum.IntEnum):
     EVENT_SENT = 14
     EVENT_RAISED = 15
     CONTINUE_AS_NEW = 16
+    GENERIC = 17
     SUSPENDED = 19
     RESUMED = 20
 
@@ -51,6 +52,7 @@ NAMES = {
     Kind.EVENT_SENT: "EventSent",
     Kind.EVENT_RAISED: "EventRaised",
     Kind.CONTINUE_AS_NEW: "ContinueAsNew",
+    Kind.GENERIC: "GenericEvent",
     Kind.SUSPENDED: "ExecutionSuspended",
     Kind.RESUMED: "ExecutionResumed",
 }
@@ -69,6 +71,18 @@ def timestamp(time: float) -> str:
 def seconds(text: str) -> float:
     """Read a time that the SDK has written."""
     return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.UTC).timestamp()
+
+
+def without(events: list[Event], numbers: set[int]) -> list[Event]:
+    """Give a history without some steps, whatever became of them, and without its end."""
+    return [
+        item
+        for item in events
+        if item["EventId"] not in numbers
+        and item.get("TaskScheduledId") not in numbers
+        and item.get("TimerId") not in numbers
+        and item["EventType"] != Kind.EXECUTION_COMPLETED
+    ]
 
 
 def played(events: list[Event]) -> list[Event]:

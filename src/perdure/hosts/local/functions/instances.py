@@ -142,6 +142,10 @@ class Instances:
         name = orchestration.SUSPEND if suspend else orchestration.RESUME
         return await self._engine.raise_event(instance_id, name, reason.encode())
 
+    async def rewind(self, instance_id: str) -> bool:
+        """Set a failed instance going again before its failure; False if it has not failed or belongs to another."""
+        return await self._engine.reopen(instance_id, orchestration.REWIND)
+
     async def purge(self, instance_id: str) -> bool:
         """Delete an ended instance; False if it has not ended or is unknown."""
         return await self._engine.purge(instance_id)

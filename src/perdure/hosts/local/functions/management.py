@@ -242,7 +242,10 @@ class Management:
             return Reply(404, {})
         if state.view.status in ("Completed", "Terminated"):
             return Reply(410, {})
-        return messages.json("This host does not rewind hand-written orchestrations; restart them.", 501)
+        if await self._instances.rewind(instance_id):
+            return Reply(202, {})
+        error = ValueError("The rewind operation is only supported on failed orchestration instances.")
+        return _error(400, "One or more of the arguments submitted is incorrect", error)
 
     async def _purge(self, instance_id: str) -> Reply:
         if self._instances.get(instance_id) is None:

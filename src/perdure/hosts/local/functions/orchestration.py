@@ -16,6 +16,7 @@ from perdure.workflow import protocol
 
 SUSPEND = "$perdure.suspend"
 RESUME = "$perdure.resume"
+REWIND = "$perdure.rewind"
 """Events that are not the user's: HTTP refuses names that start so."""
 RESERVED_PREFIX = "$perdure."
 
@@ -74,6 +75,7 @@ class _Past(msgspec.Struct):
         held: What came while it was suspended.
         ending: How it ends once its signals are delivered.
         told: How many events it has emitted.
+        redone: Numbers of the steps that a rewind does again.
     """
 
     input: Any
@@ -85,6 +87,7 @@ class _Past(msgspec.Struct):
     held: list[_Held] = []
     ending: protocol.Ended | None = None
     told: int = 0
+    redone: set[int] = set()
 
 
 class FunctionOrchestrator:
@@ -169,6 +172,8 @@ class _Running:
         past = self._past
         if landed.kind == "event" and landed.key in (SUSPEND, RESUME):
             return self._switched(landed)
+        if landed.kind == "event" and landed.key == REWIND:
+            return [history.event(Kind.GENERIC, landed.time, Data="Rewound")]
         if past.status.suspended:
             if landed.kind == "event" or landed.key in past.open:
                 past.held = [*past.held, _held(landed)]
@@ -246,7 +251,7 @@ class _Running:
                 return None
             if decision.error is not None:
                 told = f"Orchestrator function {self._name!r} failed: {decision.error}"
-                return self._failed(told, decision.detail)
+                return self._failed(told, decision.detail, walk.undone())
             if not decision.done:
                 return None
             if plan.restart is None:
@@ -277,13 +282,13 @@ class _Running:
         past = self._past
         for step in plan.new:
             key = f"{past.generation}.{step.id}"
-            clear = bool(step.child_id)
-            if step.kind == "child" and not clear:
+            clear = step.kind == "child" and (bool(step.child_id) or step.id in past.redone)
+            if step.kind == "child" and not step.child_id:
                 step = msgspec.structs.replace(step, child_id=f"{self._execution()}:{step.id}")  # noqa: PLW2901
             self._record(_scheduled(step, self._host.now))
             past.open[key] = step
             if clear:
-                # An id that the user gave may be that of an ended instance, such as an attempt before this one.
+                # Its id may be that of an ended instance, such as an attempt before this one.
                 key, step = _clearing(key), msgspec.structs.replace(step, kind="clear")  # noqa: PLW2901
                 past.open[key] = step
             self._schedule(key, step)
@@ -340,10 +345,14 @@ class _Running:
         self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Completed", Result=text))
         return protocol.Ended(text.encode())
 
-    def _failed(self, told: str, detail: str) -> protocol.Ended:
+    def _failed(self, told: str, detail: str, undone: set[int] | None = None) -> protocol.Ended:
+        """End as failed, leaving a state to go on from once what was wrong is mended."""
         now = self._host.now
         self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Failed", Result=told))
-        return protocol.Ended(failure=protocol.Failure(FAILURE, told, detail))
+        past, numbers = self._past, undone or set()
+        again = msgspec.structs.replace(past, events=history.without(past.events, numbers), redone=numbers)
+        failure = protocol.Failure(FAILURE, told, detail)
+        return protocol.Ended(failure=failure, state=msgspec.msgpack.encode(again))
 
     def _record(self, item: history.Event) -> None:
         self._past.events.append(item)

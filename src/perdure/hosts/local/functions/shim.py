@@ -10,12 +10,12 @@ from __future__ import annotations
 import collections
 import json
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from perdure.hosts.local.functions import history, sdk
+from perdure.hosts.local.functions import history, promises, sdk
 from perdure.hosts.local.functions.history import Kind
 
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
@@ -106,78 +106,6 @@ def walk(decision: sdk.Decision, events: Sequence[history.Event], seed: str, kno
     return found
 
 
-class _Promise:
-    """Something that completes; ``value`` is a result's JSON text."""
-
-    __slots__ = ("_then", "done", "failed", "value")
-
-    def __init__(self, *, done: bool = False) -> None:
-        self.done = done
-        self.failed = False
-        self.value: str | None = None
-        self._then: list[Callable[[_Promise], None]] = []
-
-    def settle(self, value: str | None = None, *, failed: bool = False) -> None:
-        if self.done:
-            return
-        self.done, self.failed, self.value = True, failed, value
-        then, self._then = self._then, []
-        for call in then:
-            call(self)
-
-    def then(self, call: Callable[[_Promise], None]) -> None:
-        if self.done:
-            call(self)
-        else:
-            self._then.append(call)
-
-
-_Body = Generator[_Promise, _Promise | None, _Promise]
-
-
-def _run(body: _Body) -> _Promise:
-    """Run what awaits promises, as far as it goes now; gives a promise of its end."""
-    end = _Promise()
-
-    def go_on(settled: _Promise | None) -> None:
-        try:
-            waited = body.send(settled)
-            while waited.done:
-                waited = body.send(waited)
-        except StopIteration as stop:
-            end.settle(stop.value.value, failed=stop.value.failed)
-            return
-        waited.then(go_on)
-
-    go_on(None)
-    return end
-
-
-def _all(parts: Sequence[_Promise]) -> _Promise:
-    end, left = _Promise(), len(parts)
-
-    def landed(_: _Promise) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            end.settle(failed=any(part.failed for part in parts))
-
-    for part in parts:
-        part.then(landed)
-    if not parts:
-        end.settle()
-    return end
-
-
-def _any(parts: Sequence[_Promise]) -> _Promise:
-    end = _Promise()
-    for part in parts:
-        part.then(lambda settled: end.settle(settled.value, failed=settled.failed))
-    if not parts:
-        end.settle()
-    return end
-
-
 _SCHEDULED: Mapping[int, frozenset[str]] = {
     Kind.TASK_SCHEDULED: frozenset({"activity"}),
     Kind.CHILD_CREATED: frozenset({"child"}),
@@ -209,14 +137,16 @@ class Walk:
         self._steps: list[Step] = []
         self._recorded: set[int] = set()
         self._cancelled: list[int] = []
-        self._open: dict[int, _Promise] = {}
-        self._waiting: dict[str, list[_Promise]] = {}
+        self._open: dict[int, promises.Promise] = {}
+        self._waiting: dict[str, list[promises.Promise]] = {}
         self._early: dict[str, collections.deque[str | None]] = {}
         self._now = 0.0
         self._at = 0
         self._asked_by: list[int] = []
+        self._failed: set[int] = set()
+        self._again: set[int] = set()
         self._restart: tuple[str | None] | None = None
-        self._end: _Promise | None = None
+        self._end: promises.Promise | None = None
 
     def take(self, item: history.Event) -> None:
         """Go on with an event."""
@@ -224,15 +154,19 @@ class Walk:
         if kind == Kind.ORCHESTRATOR_STARTED:
             self._now = max(self._now, history.seconds(item["Timestamp"]))
         elif kind == Kind.EXECUTION_STARTED:
-            self._end = _run(self._one_by_one() if self._decision.schema else self._sets())
+            self._end = promises.run(self._one_by_one() if self._decision.schema else self._sets())
         elif kind in _SCHEDULED:
             self._check(item)
         elif kind == Kind.EVENT_RAISED:
             self._raise(item["Name"], item["Input"])
         elif kind in _LANDED:
-            found = self._open.pop(item[_LANDED[kind]], None)
+            number = item[_LANDED[kind]]
+            failed = kind in (Kind.TASK_FAILED, Kind.CHILD_FAILED)
+            if failed:
+                self._failed.add(number)
+            found = self._open.pop(number, None)
             if found is not None:
-                found.settle(item.get("Result"), failed=kind in (Kind.TASK_FAILED, Kind.CHILD_FAILED))
+                found.settle(item.get("Result"), failed=failed)
 
     def unmoved(self, items: Sequence[history.Event]) -> bool:
         """Go on with what has landed; says whether the code need not be run, for it still waits for the rest.
@@ -264,6 +198,11 @@ class Walk:
             dropped=[name for name, queue in self._early.items() for _ in queue],
         )
 
+    def undone(self) -> set[int]:
+        """Give the numbers of the steps that a rewind does again: what failed of the last action, and its retries."""
+        last = [number for number, asked_by in enumerate(self._asked_by) if asked_by == self._at]
+        return {number for number in last if number in self._failed or number in self._again}
+
     @property
     def _complete(self) -> bool:
         return self._end is not None and self._end.done
@@ -283,18 +222,18 @@ class Walk:
 
     # The order of actions.
 
-    def _one_by_one(self) -> _Body:
+    def _one_by_one(self) -> promises.Body:
         for place, action in enumerate(self._decision.actions[0]):
             self._at = place
             yield self._invoke(action)
-        return _Promise(done=True)
+        return promises.Promise(done=True)
 
-    def _sets(self) -> _Body:
+    def _sets(self) -> promises.Body:
         for actions in self._decision.actions:
             parts = [part for action in actions if not (part := self._invoke(action)).done]
             if parts:
-                yield _any(parts)
-        return _Promise(done=True)
+                yield promises.any_of(parts)
+        return promises.Promise(done=True)
 
     def _stalled(self) -> str:
         """Say what holds up the code, if it has gone on to something that the order of actions keeps back."""
@@ -309,19 +248,19 @@ class Walk:
 
     # Actions.
 
-    def _invoke(self, action: Mapping[str, Any]) -> _Promise:
+    def _invoke(self, action: Mapping[str, Any]) -> promises.Promise:
         match action["actionType"]:
             case 0:
                 return self._activity(action)
             case 1:
-                return _run(self._retried(lambda: self._activity(action), action["retryOptions"]))
+                return promises.run(self._retried(lambda: self._activity(action), action["retryOptions"]))
             case 2:
                 return self._child(action)
             case 3:
-                return _run(self._retried(lambda: self._child(action), action["retryOptions"]))
+                return promises.run(self._retried(lambda: self._child(action), action["retryOptions"]))
             case 4:
                 self._restart = (action.get("input"),)
-                return _Promise(done=True)
+                return promises.Promise(done=True)
             case 5:
                 return self._timer(history.seconds(action["fireAt"]), cancelled=action.get("isCanceled", False))
             case 6:
@@ -329,36 +268,36 @@ class Walk:
             case 7:
                 return self._entity(action, "call")
             case 8:
-                return _run(self._http(action["httpRequest"]))
+                return promises.run(self._http(action["httpRequest"]))
             case 9:
                 self._entity(action, "signal")
-                return _Promise(done=True)
+                return promises.Promise(done=True)
             case 11:
-                return _any([self._invoke(part) for part in action["compoundActions"]])
+                return promises.any_of([self._invoke(part) for part in action["compoundActions"]])
             case 12:
-                return _all([self._invoke(part) for part in action["compoundActions"]])
+                return promises.all_of([self._invoke(part) for part in action["compoundActions"]])
             case other:
                 raise LookupError(f"The SDK asked for an action of type {other!r}, which this host does not know.")
 
-    def _schedule(self, kind: StepKind, **fields: Any) -> _Promise:
+    def _schedule(self, kind: StepKind, **fields: Any) -> promises.Promise:
         step = Step(len(self._steps), kind, **fields)
         self._steps.append(step)
         self._asked_by.append(self._at)
-        promise = self._open[step.id] = _Promise()
+        promise = self._open[step.id] = promises.Promise()
         return promise
 
-    def _activity(self, action: Mapping[str, Any]) -> _Promise:
+    def _activity(self, action: Mapping[str, Any]) -> promises.Promise:
         name = self._known("activity", action["functionName"])
         return self._schedule("activity", name=name, input=action.get("input"))
 
-    def _child(self, action: Mapping[str, Any]) -> _Promise:
+    def _child(self, action: Mapping[str, Any]) -> promises.Promise:
         name = self._known("orchestrator", action["functionName"])
         child_id = action.get("instanceId") or ""
         if child_id.startswith("@"):
             raise LookupError(f"A sub-orchestration's instance id must not start with '@': {child_id!r}.")
         return self._schedule("child", name=name, input=action.get("input"), child_id=child_id)
 
-    def _timer(self, fire_at: float, *, cancelled: bool = False) -> _Promise:
+    def _timer(self, fire_at: float, *, cancelled: bool = False) -> promises.Promise:
         promise = self._schedule("timer", fire_at=fire_at)
         if cancelled:
             number = len(self._steps) - 1
@@ -367,8 +306,8 @@ class Walk:
             promise.settle(failed=True)
         return promise
 
-    def _event(self, name: str) -> _Promise:
-        promise = _Promise()
+    def _event(self, name: str) -> promises.Promise:
+        promise = promises.Promise()
         early = self._early.get(name.casefold())
         if early:
             promise.settle(early.popleft())
@@ -384,7 +323,7 @@ class Walk:
         else:
             self._early.setdefault(name.casefold(), collections.deque()).append(value)
 
-    def _entity(self, action: Mapping[str, Any], kind: Literal["call", "signal"]) -> _Promise:
+    def _entity(self, action: Mapping[str, Any], kind: Literal["call", "signal"]) -> promises.Promise:
         target: str = action["instanceId"]
         name, key = entity_of(target)
         self._known("entity", name)
@@ -398,21 +337,24 @@ class Walk:
             operation=operation,
             request=request,
         )
-        return self._event(request) if kind == "call" else _Promise(done=True)
+        return self._event(request) if kind == "call" else promises.Promise(done=True)
 
-    def _retried(self, schedule: Callable[[], _Promise], options: Mapping[str, Any]) -> _Body:
+    def _retried(self, schedule: Callable[[], promises.Promise], options: Mapping[str, Any]) -> promises.Body:
         interval = options["firstRetryIntervalInMilliseconds"] / 1000
-        tried = _Promise(done=True)
-        for _ in range(options["maxNumberOfAttempts"]):
+        tried = promises.Promise(done=True)
+        for attempt in range(options["maxNumberOfAttempts"]):
+            if attempt:
+                self._again.add(len(self._steps))
             tried = schedule()
             yield tried
             if not tried.failed:
                 break
             # One more than there are attempts, as there and in the SDK.
+            self._again.add(len(self._steps))
             yield self._timer(self._now + interval)
         return tried
 
-    def _http(self, request: Mapping[str, Any]) -> _Body:
+    def _http(self, request: Mapping[str, Any]) -> promises.Body:
         """Poll what answers 202, as there; the SDK has gone on with the first answer meanwhile."""
         answer = self._schedule("activity", name=HTTP_ACTIVITY, input=json.dumps(request))
         yield answer
@@ -430,7 +372,7 @@ class Walk:
         return answer
 
 
-def _location(answer: _Promise) -> tuple[str, float] | None:
+def _location(answer: promises.Promise) -> tuple[str, float] | None:
     """Give where to ask again and after how many seconds, if an HTTP answer says so."""
     if answer.failed or answer.value is None:
         return None
