@@ -12,7 +12,7 @@ from perdure import errors
 FILES = {
     "function_app.py": "function_app.py.txt",
     "host.json": "host.json",
-    "local.settings.json": "local.settings.json",
+    "local.settings.json": "local.settings.json.txt",
     "requirements.txt": "requirements.txt",
     "README.md": "README.md",
     ".gitignore": "gitignore.txt",
@@ -31,11 +31,12 @@ def new(folder: str) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise errors.UsageError(f"{target} is there already and is not empty.", "Name a new folder.")
     templates = importlib.resources.files("perdure.cli").joinpath("template")
+    contents = {name: templates.joinpath(template).read_bytes() for name, template in FILES.items()}
     try:
-        for name, template in FILES.items():
+        for name, content in contents.items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(templates.joinpath(template).read_bytes())
+            path.write_bytes(content)
     except OSError as error:
         raise errors.UsageError(f"{target} cannot be written: {error.strerror}.", "Name another folder.") from error
     click.echo(f"Made {target}. Next:\n\n    cd {target}\n    perdure start\n")
