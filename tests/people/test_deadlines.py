@@ -8,6 +8,7 @@ from agent_framework import Workflow
 from tests.people import desk, nested, programs, test_agents
 
 from perdure import Deadline, Expired
+from perdure.engine import instance
 
 NO = programs.Verdict(approved=False, reason="nobody was there")
 SOON = 0.05
@@ -155,3 +156,20 @@ def test_a_deadline_says_one_thing() -> None:
         Deadline(1, answer=None, escalate=lambda _: None)
     with pytest.raises(ValueError, match="negative"):
         Deadline(-1, answer=None)
+
+
+async def test_a_deadline_passes_in_a_long_run_that_was_resumed_from_a_kept_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(instance, "STAY_FOR_TIMER_SECONDS", 0.0)
+    yes = Deadline(1.5, answer=programs.Verdict(approved=True))
+    async with desk.hosted(desk.app_of(nested.beside(), deadlines={"Draft": yes})) as start:
+        at = await start("hello")
+        (before,) = await at.parked(1)
+        assert at.host.engine._readers.rows("select_kept", (1,)), "the run kept no state: it is too short"
+        await at.again()
+        (after,) = await at.pending()
+        output = await at.output()
+
+    assert after["deadline"] == before["deadline"]
+    assert output == ["steady: hello", "published: hello (version 1 of 1)"]
