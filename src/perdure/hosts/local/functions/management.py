@@ -155,7 +155,7 @@ class Management:
         state = self._instances.get(instance_id)
         if state is None:
             error = ValueError(f"An orchestration with the instanceId {instance_id} was not found.")
-            return _error(404, "InstanceId does not match a valid orchestration instance.", error)
+            return _error(400, "InstanceId does not match a valid orchestration instance.", error)
         fresh = _boolean(request, "restartWithNewInstanceId", True)
         value = self._instances.input(state)
         return await self._started(request, state.view.name, "" if fresh else instance_id, value)
