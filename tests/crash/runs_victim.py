@@ -27,7 +27,7 @@ from agent_framework import Case, Default, Executor, Workflow, WorkflowBuilder, 
 from perdure import AgentFunctionApp
 from perdure.engine import writer
 from perdure.hosts.local import host as local
-from perdure.workflow import activity, orchestrator, protocol
+from perdure.workflow import activity, deadlines, orchestrator, protocol
 
 Phase = Literal["", "before", "inside", "after"]
 
@@ -229,7 +229,9 @@ def _kill_at_commit(phase: Phase, at: int) -> None:
 def _tell_steps() -> None:
     run = activity.Activities.__call__
 
-    async def told(self: activity.Activities, instance_id: str, key: str, call: orchestrator.Call) -> protocol.Outcome:
+    async def told(
+        self: activity.Activities, instance_id: str, key: str, call: orchestrator.Call | deadlines.Expiry
+    ) -> protocol.Outcome:
         _step.set((instance_id, key))
         return await run(self, instance_id, key, call)
 

@@ -173,17 +173,10 @@ class Core:
         """
         if self.find(instance_id) is not None:
             return None
-        found = self._readers.row("select_instance", (instance_id,))
-        row = None if found is None else records.Instance._make(found)
-        if row is None or row.status != "Failed" or row.parent:
+        live = loading.load_failed(self._readers, self._orchestrators, instance_id, self.epoch)
+        if live is None:
             return None
-        loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
-        # Replayed to its end again, it was not kept at its failure.
-        if loaded is None or loaded.turn is not None:
-            return None
-        live = self.live[instance_id] = loaded.live
-        # As if it had been parked: the row is written with its first turn.
-        live.parked_row = True
+        self.live[instance_id] = live
         return live.reopen(key, self.clock())
 
     def take(self, turn: instance.Turn | None) -> None:

@@ -32,6 +32,23 @@ def load(
     return _rebuild(orchestrators, row, kept, map(records.Row._make, rows), epoch)
 
 
+def load_failed(
+    readers: reader.Readers, orchestrators: Mapping[str, protocol.Orchestrator], instance_id: str, epoch: int
+) -> instance.Live | None:
+    """Rebuild an instance as it was just before it failed; None if it has not failed, or left no state for that."""
+    found = readers.row("select_instance", (instance_id,))
+    row = None if found is None else records.Instance._make(found)
+    if row is None or row.status != "Failed" or row.parent:
+        return None
+    loaded = load(readers, orchestrators, row, epoch)
+    # One that is replayed to its end again was not kept at its failure.
+    if loaded is None or loaded.turn is not None:
+        return None
+    # As if it had been parked: its row is written with its first turn.
+    loaded.live.parked_row = True
+    return loaded.live
+
+
 def load_active(
     readers: reader.Readers, orchestrators: Mapping[str, protocol.Orchestrator], epoch: int
 ) -> Iterator[list[Loaded]]:
