@@ -13,9 +13,12 @@ from perdure.workflow import failures, protocol
 _OWN_FOLDER = str(pathlib.Path(perdure.__path__[0])) if perdure.__path__ else ""
 _DEPTH_LIMIT = 8
 
+CAUSED = "The above exception was the direct cause of the following exception:"
+"""What stands between a cause and what it caused."""
+
 
 def user_frames(error: BaseException) -> str:
-    """Format an exception with only the frames outside perdure, the framework and asyncio.
+    """Format an exception with only the frames outside perdure, the framework, the Functions SDK and asyncio.
 
     Causes, contexts and the members of exception groups are included. Where no such frame exists, only
     the exception lines remain.
@@ -44,7 +47,7 @@ def _text(error: BaseException) -> str:
 def _format(error: BaseException, depth: int) -> list[str]:
     lines: list[str] = []
     before = error.__cause__
-    link = "The above exception was the direct cause of the following exception:"
+    link = CAUSED
     if before is None and not error.__suppress_context__:
         before = error.__context__
         link = "During handling of the above exception, another exception occurred:"
@@ -74,5 +77,8 @@ def _hidden(filename: str) -> bool:
         return True
     if _OWN_FOLDER and filename.startswith(_OWN_FOLDER):
         return True
-    parts = filename.replace("\\", "/").split("/")
-    return any(part in parts for part in ("agent_framework", "asyncio")) or "concurrent/futures" in filename
+    path = filename.replace("\\", "/")
+    if any(package in path for package in ("/azure/durable_functions/", "concurrent/futures")):
+        return True
+    parts = path.split("/")
+    return any(part in parts for part in ("agent_framework", "asyncio"))

@@ -56,6 +56,8 @@ async def test_an_activity_that_raises_fails_the_orchestration_with_its_reason(s
     assert status["runtimeStatus"] == "Failed"
     assert status["output"].startswith("Orchestrator function 'fails' failed: Activity function 'Boom' failed: ")
     assert "ValueError: no luck" in status["output"]
+    assert 'raise ValueError(f"no {value}")' in status["output"], "with the user's frames"
+    assert not any(word in status["output"] for word in ("site-packages", "perdure", "direct cause"))
 
 
 async def test_an_unknown_activity_is_named(served: Served) -> None:
@@ -126,6 +128,34 @@ async def test_what_loses_a_race_goes_on_to_its_end(served: Served) -> None:
 
 async def test_one_failure_fails_them_all(served: Served) -> None:
     assert "ValueError: no luck" in await served.output("all_or_nothing")
+
+
+FAN = """
+# mypy: ignore-errors
+import azure.durable_functions as df
+
+app = df.DFApp()
+runs = 0
+
+
+@app.orchestration_trigger(context_name="context")
+def fan(context):
+    global runs
+    runs += 1
+    return sum((yield context.task_all([context.call_activity("one", number) for number in range(50)])))
+
+
+@app.activity_trigger(input_name="number")
+def one(number: int) -> int:
+    return number
+"""
+
+
+async def test_the_code_is_run_again_only_for_what_can_bring_it_on(serve: Serve) -> None:
+    served: Served = await serve(FAN)
+
+    assert await served.output("fan") == 1225
+    assert served.module.runs == 2, "once at the start and once when the last of 50 had come"
 
 
 async def test_a_wait_that_mixes_old_and_new_tasks_hangs_and_is_reported(

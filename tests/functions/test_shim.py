@@ -116,12 +116,18 @@ def test_a_cancelled_timer_holds_up_nothing_and_is_taken_back() -> None:
     assert [step.kind for step in plan.new] == ["timer", "activity"]
 
 
-def test_early_events_wait_in_order_and_the_newest_wait_takes_first() -> None:
+def test_early_events_wait_until_they_are_taken_whatever_their_case() -> None:
     actions = [event("e"), event("e"), activity("a")]
 
     assert walk(actions, raised("e")).plan().complete is False
     assert names(walk(actions, raised("e"), raised("E"))) == [(0, "a")]
     assert list(walk([activity("a")], raised("e"), raised("f")).plan().dropped) == ["e", "f"]
+
+
+def test_an_event_goes_to_the_newest_wait_not_to_one_that_was_given_up() -> None:
+    actions = [any_of(event("e"), activity("a")), any_of(event("e"), activity("b")), activity("c")]
+
+    assert names(walk(actions, scheduled(0, "a"), done(0), scheduled(1, "b"), raised("e"))) == [(2, "c")]
 
 
 def test_a_wait_that_mixes_old_and_new_tasks_keeps_back_what_the_code_went_on_to() -> None:

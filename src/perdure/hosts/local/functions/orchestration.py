@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from perdure import tracebacks
 from perdure.hosts.local.functions import entities, history, sdk, shim
 from perdure.hosts.local.functions.history import Kind
 from perdure.workflow import protocol
@@ -391,7 +392,8 @@ def _held(landed: protocol.Landed) -> _Held:
     if isinstance(value, bytes):
         value = value.decode()
     elif isinstance(value, protocol.Failure):
-        value = (value.message, value.detail)
+        # Its last link is the host's own words on it, which are the message.
+        value = (value.message, value.detail.rpartition(tracebacks.CAUSED)[0].rstrip() or value.detail)
     return _Held(landed.kind, landed.key, value, landed.time)
 
 

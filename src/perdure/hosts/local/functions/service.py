@@ -91,7 +91,7 @@ class Functions:
         """Log how an instance ended, if it has."""
         if view is None:
             return
-        if view.failure is None:
+        if view.failure is None or view.status == "Terminated":
             log.info("Orchestration %r (%s): %s", instance_id, name, view.status)
         else:
             said = "\n".join(filter(None, [view.failure.message, view.failure.detail]))
