@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+from typing import Final
 
 import apsw
 
@@ -15,7 +16,10 @@ HUB_FILE = "hub.db"
 PAYLOADS_FILE = "payloads.db"
 LOCK_FILE = "owner.lock"
 
-LOG_PAGES = writer.CHECKPOINT_PAGES + 100
+PAGE_BYTES: Final = {HUB_FILE: 4096, PAYLOADS_FILE: 32 * 1024}
+"""Large payloads lie in large pages: fewer to write for each."""
+
+LOG_BYTES = writer.CHECKPOINT_BYTES + 100 * writer.FRAME_BYTES
 """The log is laid out a little longer than it gets before it is moved into the file."""
 
 _BUSY_TIMEOUT_MS = 5_000
@@ -75,7 +79,7 @@ def open_hub(folder: pathlib.Path) -> Hub:
         ) from error
     try:
         for file, scripts in ((HUB_FILE, migrations.HUB), (PAYLOADS_FILE, migrations.PAYLOADS)):
-            connection = _connect(folder / file, write=True)
+            connection = _connect(folder / file, write=True, page_bytes=PAGE_BYTES[file])
             try:
                 migrations.migrate(connection, scripts, str(folder / file))
             finally:
@@ -100,7 +104,7 @@ def _lay_out(log: pathlib.Path) -> None:
         return
     try:
         with log.open("wb") as file:
-            file.write(bytes(LOG_PAGES * writer.FRAME_BYTES))
+            file.write(bytes(LOG_BYTES))
             file.flush()
             os.fsync(file.fileno())
     except OSError:
@@ -129,10 +133,13 @@ def _no_room(folder: pathlib.Path) -> bool:
         return False
 
 
-def _connect(path: pathlib.Path, *, write: bool) -> apsw.Connection:
+def _connect(path: pathlib.Path, *, write: bool, page_bytes: int | None = None) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=_CACHED_STATEMENTS)
     connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    if page_bytes is not None:
+        # It counts for a file that is about to be made.
+        connection.pragma("page_size", page_bytes)
     if write:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")

@@ -14,13 +14,13 @@ import apsw
 
 from perdure.engine import statements
 
-CHECKPOINT_PAGES = 1_000
-"""The log is moved into the file once it is this long (4 KiB pages)."""
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""The log is moved into the file once it is this long."""
 
 FRAME_BYTES = 24 + 4096
 """A page in the log, with its header."""
 
-LARGE_LOG_PAGES = 3_000
+LARGE_LOG_BYTES = 12 * 1024 * 1024
 """A log that has grown past this, by one large payload, also gives its room back to the disk."""
 
 IDLE_SECONDS = 1.0
@@ -77,7 +77,8 @@ class Writer(Generic[Item]):
         self._dropped = False
         self._connection: apsw.Connection | None = None
         self._cursor: apsw.Cursor | None = None
-        self._log_pages = 0
+        self._log_bytes = 0
+        self._page_bytes = 0
         self._guard = threading.Lock()
         self._last_commit = 0.0
         self._commit_seconds = 0.0
@@ -96,14 +97,14 @@ class Writer(Generic[Item]):
         """
         if self._commit_seconds > HERE_SECONDS_LIMIT or not self._guard.acquire(blocking=False):
             return False
-        unlogged = self._log_pages == 0
+        unlogged = self._log_bytes == 0
         try:
             if self._halted or self._dropped:
                 return False
             error = self._try(items)
         finally:
             self._guard.release()
-        if unlogged or self._log_pages >= CHECKPOINT_PAGES:
+        if unlogged or self._log_bytes >= CHECKPOINT_BYTES:
             self._queue.put(_Nudge())
         self._done(items, error)
         return True
@@ -127,7 +128,7 @@ class Writer(Generic[Item]):
         while not stopping:
             items: list[Item] = []
             try:
-                entry = self._queue.get(timeout=IDLE_SECONDS if self._log_pages else None)
+                entry = self._queue.get(timeout=IDLE_SECONDS if self._log_bytes else None)
             except queue.Empty:
                 if time.monotonic() - self._last_commit >= IDLE_SECONDS:
                     self._checkpoint("passive")
@@ -146,8 +147,8 @@ class Writer(Generic[Item]):
                 except queue.Empty:
                     break
             self._write(items)
-            if self._log_pages >= CHECKPOINT_PAGES:
-                self._checkpoint("passive" if self._log_pages < LARGE_LOG_PAGES else "truncate")
+            if self._log_bytes >= CHECKPOINT_BYTES:
+                self._checkpoint("passive" if self._log_bytes < LARGE_LOG_BYTES else "truncate")
         self._close()
 
     def _write(self, items: list[Item]) -> None:
@@ -187,15 +188,16 @@ class Writer(Generic[Item]):
     def _open(self) -> apsw.Cursor:
         connection = self._connection = self._connect()
         connection.set_wal_hook(self._logged)
+        self._page_bytes = int(connection.pragma("page_size"))
         self._cursor = connection.cursor()
         return self._cursor
 
     def _logged(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self._log_pages = pages
+        self._log_bytes = pages * self._page_bytes
         return apsw.SQLITE_OK
 
     def _checkpoint(self, mode: str) -> None:
-        self._log_pages = 0
+        self._log_bytes = 0
         if self._connection is None:
             return
         try:

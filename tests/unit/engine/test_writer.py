@@ -107,7 +107,7 @@ async def test_a_commit_on_the_loop_is_as_durable_and_told_at_once(desk: Desk, m
 
 async def test_the_log_is_moved_into_the_file_as_it_grows_and_at_the_end(desk: Desk) -> None:
     log = desk.home.folder / (hub.HUB_FILE + "-wal")
-    limit = writer.CHECKPOINT_PAGES * 4096
+    limit = writer.CHECKPOINT_BYTES
     for number in range(60):
         big = batch.Batch()
         big.history += (number, 1, 0, b"x" * 400_000)
