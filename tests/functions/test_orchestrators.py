@@ -192,6 +192,55 @@ async def test_an_orchestrator_that_is_not_deterministic_fails_with_the_first_st
     assert f"step 2 was {was} when it first ran, and is {now} now" in status["output"]
 
 
+CHANGED = """
+# mypy: ignore-errors
+import azure.durable_functions as df
+
+app = df.DFApp()
+
+
+@app.orchestration_trigger(context_name="context")
+def changing(context):
+    first = yield {first}
+    yield context.wait_for_external_event("go")
+    return first
+
+
+@app.activity_trigger(input_name="value")
+def one(value):
+    return 1
+
+
+@app.activity_trigger(input_name="value")
+def other(value):
+    return 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ('context.call_activity("one")', ""),
+        ('context.call_activity("other")', "step 1 was activity 'one' when it first ran, and is activity 'other' now"),
+        (
+            'context.wait_for_external_event("x")',
+            "step 1 was activity 'one' when it first ran, and is not there any more",
+        ),
+    ],
+)
+async def test_code_that_changed_under_a_living_orchestration_is_found_out(serve: Serve, now: str, told: str) -> None:
+    before: Served = await serve(CHANGED.replace("{first}", 'context.call_activity("one")'))
+    instance_id = await before.start("changing")
+    await before.until(instance_id, count(Kind.TASK_COMPLETED))
+    await before.host.crash()
+    after: Served = await serve(CHANGED.replace("{first}", now))
+
+    await after.ask("POST", f"{ROOT}/instances/{instance_id}/raiseEvent/go", json=1)
+
+    status = await after.ended(instance_id)
+    assert (status["output"] == 1) if not told else (told in status["output"])
+
+
 class _Answers(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -70,6 +70,15 @@ async def test_a_rewind_starts_a_failed_sub_orchestration_anew(serve: Serve) -> 
     assert (await served.ended(instance_id))["output"] == "bad child"
 
 
+async def test_a_rewind_of_a_race_takes_back_the_retry_that_was_waiting(serve: Serve) -> None:
+    served, instance_id, client = await failed(serve, "rewindable_race")
+    served.module.mended = True
+
+    await client.rewind(instance_id, "mended")
+
+    assert (await served.ended(instance_id))["output"] in ("bad one", "bad two")
+
+
 async def test_only_what_has_failed_is_rewound(serve: Serve) -> None:
     served: Served = await serve("language")
     client = df.DurableOrchestrationClient(await served.host.functions.client())

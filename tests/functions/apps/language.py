@@ -256,5 +256,13 @@ def mendable(context):
 
 
 @app.orchestration_trigger(context_name="context")
+def rewindable_race(context):
+    options = df.RetryOptions(60000, 2)
+    slow = context.call_activity_with_retry("fragile", options, "bad one")
+    winner = yield context.task_any([slow, context.call_activity("fragile", "bad two")])
+    return winner.result if isinstance(winner.result, str) else explode(str(winner.result))
+
+
+@app.orchestration_trigger(context_name="context")
 def rewindable_child(context):
     return (yield context.call_sub_orchestrator("mendable"))

@@ -149,7 +149,10 @@ class _Running:
         while past.ending is None or any(step.kind == "signal" for step in past.open.values()):
             self._keep()
             landed = yield
-            came = self._landed(landed)
+            try:
+                came = self._landed(landed)
+            except shim.NotDeterministic as error:
+                return self._not_deterministic(error)
             if came and past.ending is None:
                 past.ending = self._episode(came)
         return past.ending
@@ -205,8 +208,10 @@ class _Running:
             if key in past.open:
                 self._schedule(key, past.open[key])
             return []
-        if step is None or step.kind == "signal" or not landed.key.startswith(f"{past.generation}."):
+        if not landed.key.startswith(f"{past.generation}.") or (step is not None and step.kind == "signal"):
             return []
+        if step is None:
+            raise self._differs(landed.key)
         if step.kind == "timer":
             fired = history.timestamp(step.fire_at)
             return [history.event(Kind.TIMER_FIRED, landed.time, TimerId=step.id, FireAt=fired)]
@@ -220,6 +225,14 @@ class _Running:
         kind = Kind.CHILD_FAILED if child else Kind.TASK_FAILED
         reason, details = landed.value
         return [history.event(kind, landed.time, TaskScheduledId=step.id, Reason=reason, Details=details)]
+
+    def _differs(self, key: str) -> shim.NotDeterministic:
+        """Say what the code of today does instead of the step that something has landed of."""
+        number, _, was = key.partition(" ")
+        now = next((step.told() for each, step in self._past.open.items() if each.startswith(f"{number} ")), "")
+        told = f"is {now} now" if now else "is not there any more"
+        step = int(number.partition(".")[2]) + 1
+        return shim.NotDeterministic(f"step {step} was {was} when it first ran, and {told}")
 
     # Running the code.
 
@@ -236,11 +249,7 @@ class _Running:
             try:
                 walk = shim.walk(decision, self._past.events, seed, self._known)
             except shim.NotDeterministic as error:
-                return self._failed(
-                    f"Non-Deterministic workflow detected: {error}. The code has changed since, or does something else "
-                    "each time: no clock, random number, environment or input and output in an orchestrator.",
-                    "",
-                )
+                return self._not_deterministic(error)
             except LookupError as error:
                 return self._failed(f"Orchestrator function {self._name!r} failed: {error.args[0]}", "")
             plan = walk.plan()
@@ -282,7 +291,8 @@ class _Running:
     def _carry_out(self, plan: shim.Plan, decision: sdk.Decision) -> None:
         past = self._past
         for step in plan.new:
-            key = f"{past.generation}.{step.id}"
+            # With its name in the key, a result is not taken for that of another step when the code has changed.
+            key = f"{past.generation}.{step.id} {step.told()}"
             clear = step.kind == "child" and (bool(step.child_id) or step.id in past.redone)
             if step.kind == "child" and not step.child_id:
                 step = msgspec.structs.replace(step, child_id=f"{self._execution()}:{step.id}")  # noqa: PLW2901
@@ -294,8 +304,9 @@ class _Running:
                 past.open[key] = step
             self._schedule(key, step)
         for number in plan.cancelled:
-            key = f"{past.generation}.{number}"
-            if past.open.pop(key, None) is not None:
+            start = f"{past.generation}.{number} "
+            for key in [key for key in past.open if key.startswith(start)]:
+                del past.open[key]
                 self._host.cancel(key)
         self._show(custom=decision.custom_status)
 
@@ -346,12 +357,21 @@ class _Running:
         self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Completed", Result=text))
         return protocol.Ended(text.encode())
 
+    def _not_deterministic(self, error: shim.NotDeterministic) -> protocol.Ended:
+        return self._failed(
+            f"Non-Deterministic workflow detected: {error}. The code has changed since, or does something else each "
+            "time: no clock, random number, environment or input and output in an orchestrator.",
+            "",
+        )
+
     def _failed(self, told: str, detail: str, undone: set[int] | None = None) -> protocol.Ended:
         """End as failed, leaving a state to go on from once what was wrong is mended."""
         now = self._host.now
         self._record(history.event(Kind.EXECUTION_COMPLETED, now, OrchestrationStatus="Failed", Result=told))
         past, numbers = self._past, undone or set()
-        again = msgspec.structs.replace(past, events=history.without(past.events, numbers), redone=numbers)
+        left = {key: step for key, step in past.open.items() if step.id not in numbers}
+        events = history.without(past.events, numbers)
+        again = msgspec.structs.replace(past, events=events, open=left, redone=numbers)
         failure = protocol.Failure(FAILURE, told, detail)
         return protocol.Ended(failure=failure, state=msgspec.msgpack.encode(again))
 
