@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+from concurrent import futures
 
 from perdure import errors
 
@@ -15,6 +18,8 @@ _RAW, _ZSTD = b"\x00", b"\x01"
 _SMALLEST_BYTES = 1024
 _SAMPLE_BYTES = 4096
 _LEVEL = 1
+_PARALLEL_BYTES = 256 * 1024
+_PROCESSORS = min(os.cpu_count() or 1, 4)
 _PAYS = 0.7
 """A body is compressed when that leaves at most this part of it; to save less takes longer than to write more."""
 
@@ -23,7 +28,7 @@ def pack(body: bytes) -> bytes:
     """Give the bytes to store for an encoded value: a format byte, then the body, compressed if it pays."""
     size = len(body)
     if size > _SMALLEST_BYTES and _sample_shrinks(body):
-        packed = zstd.compress(body, _LEVEL)
+        packed = _compress(body)
         if len(packed) <= size * _PAYS:
             return _ZSTD + packed
     return _RAW + body
@@ -46,6 +51,25 @@ def unpack(packed: bytes) -> bytes:
     raise errors.CodecError(
         f"A stored payload has the unknown format byte {kind!r}.", "A newer perdure may have written it."
     )
+
+
+def _compress(body: bytes) -> bytes:
+    """Compress in as many frames as there are processors for; their sequence decompresses as one."""
+    if len(body) < _PARALLEL_BYTES or _PROCESSORS < 2:
+        return zstd.compress(body, _LEVEL)
+    part = -(-len(body) // _PROCESSORS)
+    view = memoryview(body)
+    parts = [view[start : start + part] for start in range(0, len(body), part)]
+    return b"".join(_pool().map(_compress_part, parts))
+
+
+def _compress_part(part: memoryview) -> bytes:
+    return zstd.compress(part, _LEVEL)
+
+
+@functools.cache
+def _pool() -> futures.ThreadPoolExecutor:
+    return futures.ThreadPoolExecutor(_PROCESSORS, thread_name_prefix="perdure-compression")
 
 
 def _sample_shrinks(body: bytes) -> bool:
