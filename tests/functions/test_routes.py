@@ -123,3 +123,10 @@ async def test_runs_of_workflows_and_instances_do_not_mix(serve: Serve) -> None:
     assert [each["instanceId"] for each in listed] == ["f"]
     runs = (await served.ask("GET", "/api/runs")).json()
     assert [each["instanceId"] for each in runs["runs"]] == ["w"]
+
+
+async def test_an_app_without_functions_has_no_management_api(serve: Serve) -> None:
+    served: Served = await serve(BESIDE[: BESIDE.index("@app.route")])
+
+    assert (await served.ask("GET", "/runtime/webhooks/durabletask/instances")).status_code == 404
+    assert (await served.ask("GET", "/api/health")).json()["status"] == "healthy"

@@ -247,9 +247,8 @@ class LocalHost:
                 sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
                 agent_wait_seconds=self.app.agent_wait_seconds,
             )
-            self._server = server.Server(
-                where, self._address[0], self._address[1], told.cors or cors.Cors(), self.functions
-            )
+            beside = self.functions if self.functions.declared else None
+            self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors(), beside)
             address, port = self._server.start()
             self.url = f"http://{_host_in_url(address)}:{port}"
             self.functions.listen(self.url, told.base_url or self.url)
