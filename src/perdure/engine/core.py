@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from perdure import errors
-from perdure.engine import alarm, batch, blobs, hub, instance, loading, reader, records, rows, running, writer
+from perdure.engine import batch, blobs, hub, instance, loading, reader, records, rows, running, timers, writer
 from perdure.workflow import protocol
-
-DUE_TIMERS_LIMIT = 256
 
 OnCommit = Callable[[str, str, Sequence[bytes], records.InstanceView | None], None]
 
@@ -57,9 +55,8 @@ class Core:
         self._closed = False
         self._retry_seconds = running.FIRST_RETRY_SECONDS
         self._rebuilding: asyncio.TimerHandle | None = None
-        self._timers_left = False
         self._held: list[tuple[instance.Live, instance.Work]] | None = None
-        self._alarm = alarm.Alarm(clock, self._timers_due)
+        self._timers = timers.Timers(readers, clock, self.live, self.broken, self.find, self._take, self._release)
         self._last_number = int(readers.rows("select_last_number")[0][0])
         found = readers.row("select_meta", ("epoch",))
         self.epoch = 1 if found is None else int(found[0]) + 1
@@ -84,7 +81,7 @@ class Core:
         for live, work in held:
             if self.live.get(live.instance_id) is live and live.outstanding.get(work.key) is work:
                 self._start(live, work)
-        self._alarm.expect(self._next_stored_timer(0))
+        self._timers.look()
 
     async def drain(self, seconds: float) -> None:
         """Start no more activities and give the running ones some time."""
@@ -271,8 +268,8 @@ class Core:
             for future, answer in done.futures:
                 if not future.done():
                     future.set_result(answer)
-        if self._timers_left:
-            self._timers_due()
+        if self._timers.left:
+            self._timers.ring()
 
     def _announce(self, turn: instance.Turn) -> None:
         live = turn.live
@@ -293,7 +290,7 @@ class Core:
         if live.parked_row and live.uncommitted == 0:
             self._let_go(live)
             for work in live.outstanding.values():
-                self._alarm.expect(work.fire_at)
+                self._timers.expect(work.fire_at)
             return
         for work in turn.scheduled:
             if live.outstanding.get(work.key) is work:
@@ -301,7 +298,7 @@ class Core:
         if turn.unparked:
             for work in live.outstanding.values():
                 if work.kind == "timer" and work not in turn.scheduled:
-                    self._alarm.arm(live, work)
+                    self._timers.arm(live, work)
 
     def _publish(self, turn: instance.Turn) -> None:
         live = turn.live
@@ -355,7 +352,7 @@ class Core:
         try:
             for instance_id in list(self.broken):
                 self._rebuild_one(instance_id)
-            self._alarm.expect(self._next_stored_timer(0))
+            self._timers.look()
         except errors.HubError as error:
             log.error("%s", error)
             self._rebuild_later()
@@ -448,7 +445,7 @@ class Core:
 
     def _start(self, live: instance.Live, work: instance.Work) -> None:
         if work.kind == "timer":
-            self._alarm.arm(live, work)
+            self._timers.arm(live, work)
         elif work.kind == "activity" and self._held is not None:
             self._held.append((live, work))
         elif work.kind == "activity" and not self.draining:
@@ -472,46 +469,9 @@ class Core:
             self._take(turn)
 
     def _stop_timers(self) -> None:
-        self._alarm.stop()
+        self._timers.stop()
         if self._rebuilding is not None:
             self._rebuilding.cancel()
-
-    def _timers_due(self) -> None:
-        now = self.clock()
-        self._timers_left = False
-        for live, work in self._alarm.due(now):
-            if self.live.get(live.instance_id) is live:
-                self._fire(live, work, now)
-        if self._alarm.stored_due(now):
-            try:
-                self._fire_stored(now)
-            except errors.HubError as error:
-                log.error("%s", error)
-                self._alarm.expect(now + running.LONGEST_RETRY_SECONDS)
-
-    def _fire(self, live: instance.Live, work: instance.Work, now: float) -> None:
-        if live.outstanding.get(work.key) is work:
-            self._take(live.land(records.TIMER, work.key, None, None, now))
-
-    def _fire_stored(self, now: float) -> None:
-        due = self._readers.rows("select_due", (now, DUE_TIMERS_LIMIT))
-        for _, instance_id in due:
-            if instance_id in self.live or instance_id in self.broken:
-                continue
-            live = self.find(instance_id)
-            if live is None:
-                continue
-            timers = [work for work in live.outstanding.values() if work.kind == "timer" and work.fire_at <= now]
-            for work in sorted(timers, key=lambda work: work.fire_at):
-                self._fire(live, work, now)
-            self._release(live)
-        # Those fired leave the table with their commit; whoever did not fit in comes after it.
-        self._timers_left = len(due) == DUE_TIMERS_LIMIT
-        self._alarm.expect(now if self._timers_left else self._next_stored_timer(now))
-
-    def _next_stored_timer(self, after: float) -> float:
-        found = self._readers.row("select_next_timer", (after,))
-        return float("inf") if found is None else float(found[0])
 
 
 def _refused(work: instance.Work) -> protocol.Ended:
