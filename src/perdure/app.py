@@ -86,6 +86,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
     ) -> None:
         if on_state_conflict not in ("warn", "fail"):
             raise ValueError(f'on_state_conflict is {on_state_conflict!r}; it must be "warn" or "fail".')
+        if isinstance(agents, Workflow):
+            raise ValueError("A workflow is given by name: AgentFunctionApp(workflow=...); agents come first.")
         super().__init__(http_auth_level=http_auth_level)
         self.enable_health_check = enable_health_check
         self.enable_http_endpoints = enable_http_endpoints

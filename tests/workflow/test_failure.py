@@ -8,6 +8,8 @@ import pytest
 from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler
 from tests.workflow import support
 
+from perdure import AgentFunctionApp, testing
+
 
 class Refused(Exception):
     """The user's own exception."""
@@ -131,3 +133,25 @@ async def test_value_that_cannot_be_encoded_fails_the_run_and_names_it() -> None
     failure = (await support.hosted_run(lambda: build(True), 1)).failure
     assert failure is not None
     assert "generator" in failure[1]
+
+
+class Unusual(BaseException):
+    """Derives from what no handler of errors catches."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("now"), GeneratorExit(), SystemExit(3), Unusual("so")])
+async def test_whatever_an_executor_raises_fails_its_run_and_leaves_the_host(error: BaseException) -> None:
+    class Leaves(Executor):
+        @handler
+        async def take(self, text: str, ctx: WorkflowContext[str, str]) -> None:
+            if text == "leave":
+                raise error
+            await ctx.yield_output(text)
+
+    app = AgentFunctionApp(workflow=WorkflowBuilder(start_executor=Leaves(id="leaves")).build())
+    async with testing.LocalHost(app) as host:
+        run = await host.start("workflow", "leave")
+        ended = await host.runs.wait(run, 10)
+        assert ended is not None and ended.status == "Failed"
+        assert ended.failure is not None and ended.failure.type == "ExecutorLeft"
+        assert await host.run("workflow", "stay") == ["stay"]

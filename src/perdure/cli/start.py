@@ -47,6 +47,8 @@ async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.
             log.say(line)
         if log.as_json:
             log.note(f"Serving {', '.join([*app.hosted_agents, *app.workflows])} on {hosting.url}")
+        if hosting.resumed:
+            log.note(f"{hosting.resumed} in flight when the hub was let go: they go on from where they were.")
         await stop.asked()
         log.note("Stopping: what runs is finished or parked. Once more to stop at once.")
         await hosting.drain(DRAIN_SECONDS)

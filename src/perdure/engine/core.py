@@ -162,6 +162,23 @@ class Core:
         found = self._readers.row("select_instance", (instance_id,))
         return None if found is None else self._load(records.Instance._make(found))
 
+    def find_any(self, instance_id: str) -> instance.Live | None:
+        """Give a running instance, also one whose orchestrator this app no longer has: that can only be ended.
+
+        Raises:
+            HubError: If its last commit failed and it is not rebuilt yet.
+        """
+        live = self.find(instance_id)
+        found = None if live is not None else self._readers.row("select_instance", (instance_id,))
+        row = None if found is None else records.Instance._make(found)
+        if row is None or row.status != "Running" or row.name in self._orchestrators:
+            return live
+        loaded = loading.load(self._readers, {row.name: loading.Absent(row.name)}, row, self.epoch)
+        if loaded is None:
+            return None
+        self.live[instance_id] = loaded.live
+        return loaded.live
+
     def reopen(self, instance_id: str, key: str) -> instance.Turn | None:
         """Set a failed instance going again, and give the turn for ``take``; None if it cannot go on.
 

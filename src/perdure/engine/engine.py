@@ -71,6 +71,11 @@ class Engine:
             self._home = home
             undo.pop_all()
 
+    @property
+    def in_memory(self) -> int:
+        """How many instances are in memory: right after the start, those that go on from where they were."""
+        return len(self._core.live)
+
     async def drain(self, seconds: float) -> None:
         """Begin to stop: starts no more activities and waits for the running ones, at most so long.
 
@@ -185,7 +190,7 @@ class Engine:
         Raises:
             HubError: If it could not be made durable: it goes on.
         """
-        live = self._core.find(instance_id)
+        live = self._core.find_any(instance_id)
         turn = None if live is None or live.ended is not None else live.terminate(reason, self._clock(), event)
         self._core.take(turn)
         await self._core.committed()

@@ -22,6 +22,25 @@ class Loaded(NamedTuple):
     turn: instance.Turn | None
 
 
+class Absent:
+    """Stands for an orchestrator that is gone: its instances wait, whatever lands."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
+        """Wait."""
+        while True:
+            yield
+
+    def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
+        """Wait."""
+        return self.begin(host, call)
+
+    def decode(self, data: bytes) -> None:
+        """Nobody looks at what landed."""
+
+
 def load(
     readers: reader.Readers, orchestrators: Mapping[str, protocol.Orchestrator], row: records.Instance, epoch: int
 ) -> Loaded | None:

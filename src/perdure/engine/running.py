@@ -96,7 +96,10 @@ class Running:
             if self._tasks.get(place) is asyncio.current_task():
                 del self._tasks[place]
             return
-        except Exception as error:
+        except GeneratorExit:
+            raise  # The loop is gone.
+        except BaseException as error:
+            # One that took the host with it would take it again at each start.
             outcome = tracebacks.failure(error)
         if self._tasks.get(place) is asyncio.current_task():
             del self._tasks[place]

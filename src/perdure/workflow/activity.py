@@ -346,13 +346,22 @@ def _contained(executor_id: str) -> Iterator[None]:
     """Make an ordinary failure of what would take the host, or the run without a word, with it."""
     try:
         yield
+    except Exception:
+        raise
     except SystemExit as error:
         raise ExecutorLeft(f"Executor {executor_id!r} called sys.exit({error.code!r}).") from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+    except BaseException as error:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
+        if task is None or task.cancelling():
+            # The host ends this step, by cancelling it or, where the loop is gone, by closing it.
             raise
-        raise ExecutorLeft(f"Executor {executor_id!r} was cancelled by something that it awaited.") from error
+        if isinstance(error, asyncio.CancelledError):
+            raise ExecutorLeft(f"Executor {executor_id!r} was cancelled by something that it awaited.") from error
+        said = f"Executor {executor_id!r} raised {type(error).__name__}, which is no ordinary exception: {error}"
+        raise ExecutorLeft(said) from error
 
 
 @contextmanager

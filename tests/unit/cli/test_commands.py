@@ -276,3 +276,21 @@ def test_the_demo_shows_both_outcomes_without_a_model(tmp_path: Path) -> None:
     assert "Email marked as spam: " in shown.stdout
     assert "Email sent: " in shown.stdout
     assert "Where to look next" in shown.stdout
+
+
+def test_a_broken_host_json_in_the_current_folder_is_told_with_its_place(app: Path) -> None:
+    (app / "host.json").write_text('{\n  "version" 2\n}')
+    done = perdure("start", cwd=app)
+
+    assert done.returncode == 2
+    assert "host.json, line 2, column 13" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_host_json_with_comments_is_told_of(app: Path) -> None:
+    (app / "host.json").write_text('{ // mine\n  "version": "2.0"\n}')
+    done = perdure("start", cwd=app)
+
+    assert done.returncode == 2
+    assert "host.json has comments" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from perdure import errors
-from perdure.engine import instance
+from perdure.engine import engine, instance
 from perdure.payloads import refs
 from perdure.workflow import protocol
 
@@ -315,3 +315,34 @@ async def test_a_missing_orchestrator_holds_up_only_its_own_instances(bench: lab
     gate.open.set()
     await bench.crash()
     assert (await bench.ended("a")).status == "Completed"
+
+
+async def test_an_instance_whose_orchestrator_is_gone_waits_and_can_be_terminated(tmp_path: pathlib.Path) -> None:
+    class Waits:
+        name = "waits"
+
+        def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
+            yield
+            return protocol.Ended(call)
+
+        def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
+            return self.begin(host, call)
+
+        def decode(self, data: bytes) -> bytes:
+            return data
+
+    with_code = engine.Engine(tmp_path, orchestrators={"waits": Waits()}, activities={})
+    await with_code.start()
+    await with_code.begin("waits", "a", b"in")
+    await with_code.close()
+
+    without = engine.Engine(tmp_path, orchestrators={}, activities={})
+    await without.start()
+    view = without.view("a")
+    assert view is not None and view.status == "Running"
+    assert await without.terminate("a", "not wanted", b"last")
+    view = without.view("a")
+    assert view is not None and view.status == "Terminated"
+    assert [event.data for event in without.events("a")] == [b"last"]
+    assert await without.purge("a")
+    await without.close()

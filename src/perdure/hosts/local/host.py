@@ -110,6 +110,7 @@ class LocalHost:
             hub = self._temporary.name
         self.hub = pathlib.Path(hub)
         self.url: str | None = None
+        self.resumed = 0
         self._server: server.Server | None = None
         self._watchdog: watchdog.Watchdog | None = None
         self._interval = sys.getswitchinterval()
@@ -220,6 +221,7 @@ class LocalHost:
         payloads.engine = self.engine
         self.functions.attach(self.engine)
         await self.engine.start()
+        self.resumed = self.engine.in_memory
         try:
             await self.sessions.sweep()
             await self.functions.start()

@@ -32,6 +32,20 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_strictly(path: Path) -> dict[str, Any]:
+    """Read a JSON object without comments; raises as :func:`read` does."""
+    found = read(path)
+    if found:
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise errors.UsageError(
+                f"{path} has comments or a byte order mark, which azure-functions-durable cannot read: {error}.",
+                "Take them out.",
+            ) from error
+    return found
+
+
 def blanked(text: str) -> str:
     """Give JSON with its comments replaced by spaces, so that places stay what they were."""
     out: list[str] = []
