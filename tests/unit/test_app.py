@@ -22,7 +22,7 @@ def workflow(name: str | None = None) -> Workflow:
 
 def test_a_workflow_given_as_agents_is_told_of() -> None:
     given: Any = workflow()
-    with pytest.raises(ValueError, match="workflow=..."):
+    with pytest.raises(ValueError, match="workflow="):
         AgentFunctionApp(given)
 
 
