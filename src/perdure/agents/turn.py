@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from agent_framework import AgentResponse, AgentSession
-from opentelemetry import context as otel_context
-from opentelemetry import propagate
 
-from perdure import errors, tracebacks
+from perdure import errors, tracebacks, tracing
 from perdure.agents import callbacks, invocation, log, memory, naming, records, requests
 from perdure.payloads import refs
 from perdure.workflow import protocol, values
@@ -69,7 +66,7 @@ class Turns:
         context = callbacks.AgentCallbackContext(self._name, call.turn.correlation_id, session_id, request.text)
         turn = _Writing(run, call, request)
         try:
-            with _trace(call.turn.trace):
+            with tracing.attached(call.turn.trace):
                 response = await invocation.run(agent, request, known.session, self._callback, context)
         except invocation.Broken as broken:
             assert broken.__cause__ is not None
@@ -159,15 +156,3 @@ def _session(agent: Any, session_id: str) -> AgentSession:
     make = getattr(agent, "create_session", None)
     session = make(session_id=session_id) if make is not None else None
     return session if isinstance(session, AgentSession) else AgentSession(session_id=session_id)
-
-
-@contextmanager
-def _trace(carrier: dict[str, str]) -> Iterator[None]:
-    if not carrier:
-        yield
-        return
-    token = otel_context.attach(propagate.extract(carrier))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

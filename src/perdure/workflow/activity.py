@@ -10,10 +10,8 @@ from typing import Any, Final
 
 import msgspec
 from agent_framework import WorkflowEvent, WorkflowMessage
-from opentelemetry import context as otel_context
-from opentelemetry import propagate
 
-from perdure import errors, tracebacks
+from perdure import errors, tracebacks, tracing
 from perdure.payloads import refs
 from perdure.workflow import (
     addresses,
@@ -120,14 +118,14 @@ class Activities:
             addresses.WORKFLOW_NAME: self._shape.workflow,
         }
         ctx = recorder.Recorder(self._classify, f"{instance_id}/{key}", metadata)
-        with _trace(call.trace), _contained(executor_id):
+        with tracing.attached(call.trace), _contained(executor_id):
             await _execute(live, call.delivery, run, state, ctx)
         blobs: list[refs.Blob] = []
         behind = await kind.save(live, run, blobs)
         # Only a copy whose state is known may serve the next delivery: one that raised is not put back.
         copies[executor_id] = live
         step = _Encoder(self._shape, call, run, blobs)
-        with _trace(call.trace):
+        with tracing.attached(call.trace):
             result = await step.result(self._router, state, ctx, live.ref, known, behind)
         run.remember(blobs)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
@@ -362,15 +360,3 @@ def _contained(executor_id: str) -> Iterator[None]:
             raise ExecutorLeft(f"Executor {executor_id!r} was cancelled by something that it awaited.") from error
         said = f"Executor {executor_id!r} raised {type(error).__name__}, which is no ordinary exception: {error}"
         raise ExecutorLeft(said) from error
-
-
-@contextmanager
-def _trace(carrier: dict[str, str]) -> Iterator[None]:
-    if not carrier:
-        yield
-        return
-    token = otel_context.attach(propagate.extract(carrier))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

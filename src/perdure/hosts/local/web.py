@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from opentelemetry import context as otel_context
-from opentelemetry import propagate
-
-from perdure import errors
+from perdure import errors, tracing
 from perdure.hosts.local import cors as origins
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
@@ -131,7 +127,7 @@ class Application:
     async def _serve(
         self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: Send, method: str
     ) -> None:
-        with _traced(request.headers):
+        with tracing.attached(request.headers):
             reply = await answer(self.site, route, request)
         await _send(reply, shared, send, method)
 
@@ -139,19 +135,6 @@ class Application:
 class _Options(Exception):
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
-
-
-@contextlib.contextmanager
-def _traced(headers: Mapping[str, str]) -> Iterator[None]:
-    """Let what is started belong to the caller's trace (W3C Trace Context)."""
-    if "traceparent" not in headers:
-        yield
-        return
-    token = otel_context.attach(propagate.extract(headers))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
 
 
 async def answer(site: sites.Site, route: table.Route, request: messages.Request) -> messages.Reply:
