@@ -294,3 +294,32 @@ def test_a_host_json_with_comments_is_told_of(app: Path) -> None:
     assert done.returncode == 2
     assert "host.json has comments" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+ASKS = """
+from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+
+from perdure import AgentFunctionApp
+
+
+class Asks(Executor):
+    @handler
+    async def take(self, text: str, ctx: WorkflowContext[str, str]) -> None:
+        await ctx.request_info(text, str)
+
+    @response_handler
+    async def hear(self, original_request: str, response: str, ctx: WorkflowContext[str, str]) -> None:
+        await ctx.yield_output(response)
+
+
+app = AgentFunctionApp(workflow=WorkflowBuilder(start_executor=Asks(id="asks"), name="asks").build())
+"""
+
+
+def test_a_run_that_waits_for_an_answer_ends_the_command_as_parked(tmp_path: Path) -> None:
+    (tmp_path / "function_app.py").write_text(ASKS)
+    done = perdure("run", "asks", "may I?", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert "waiting for answers" in done.stderr
+    assert done.stdout == ""
