@@ -81,7 +81,8 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            # No bytecode: code that a test writes anew within a second, at the same length, would be taken for the old.
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
