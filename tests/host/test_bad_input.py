@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 import pytest
+from tests import disks
 
 from perdure.engine import migrations
 
@@ -61,19 +62,8 @@ def app(tmp_path: pathlib.Path) -> pathlib.Path:
 @pytest.fixture
 def disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("A small tmpfs could not be mounted: that takes Linux and root.")
-    try:
+    with disks.mounted(tmp_path / "disk", DISK_BYTES) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 USAGE = MappingProxyType(

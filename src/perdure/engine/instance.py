@@ -54,7 +54,7 @@ class Turn:
         kept: A state to store with it.
         scheduled: Work that the turn added and that is still wanted.
         cancelled: Work that the turn took back.
-        emitted: Its events; their ids end at ``last_event``.
+        emitted: Its events.
         ended: How the instance ended, if it did.
         status: The instance's status after the turn.
         first: Whether it is the instance's first.
@@ -70,7 +70,6 @@ class Turn:
         "ended",
         "first",
         "kept",
-        "last_event",
         "live",
         "row",
         "scheduled",
@@ -90,7 +89,6 @@ class Turn:
         self.status: records.Status = "Running"
         self.custom_status: bytes | None = None
         self.time = 0.0
-        self.last_event = 0
         self.first = False
         self.unparked = False
         self.arrival: Any = None
@@ -414,7 +412,6 @@ class Live:
             turn.kept = records.Kept(self.number, self.seq, self.epoch, records.encode({}), self.custom_status, state)
         turn.time = self.now
         turn.custom_status = self.custom_status
-        turn.last_event = self.events
         return turn
 
     def _broken(self, error: Exception) -> Turn:

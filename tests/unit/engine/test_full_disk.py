@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from tests import disks
 
 from perdure import errors
 from perdure.payloads import refs
@@ -22,19 +22,8 @@ SIZE_BYTES = 3 * 1024 * 1024
 
 @pytest.fixture
 def disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("A small tmpfs could not be mounted: that takes Linux and root.")
-    try:
+    with disks.mounted(tmp_path / "disk", SIZE_BYTES) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest_asyncio.fixture

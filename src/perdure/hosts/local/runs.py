@@ -64,7 +64,7 @@ class EngineRuns:
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
         """Answer an open request; durable when it returns."""
         view = self._engine.view(run_id)
-        bound = None if view is None else self._by_orchestration.get(view.name, ("", None))[1]
+        bound = self._bound(view)
         if view is None or bound is None:
             return "unknown"
         request = next((asked for asked in _open(view.custom_status) if asked.id == request_id), None)
@@ -171,7 +171,9 @@ class EngineRuns:
         return "unknown"
 
     def _bound_of(self, run_id: str) -> hosted.Bound | None:
-        view = self._engine.view(run_id)
+        return self._bound(self._engine.view(run_id))
+
+    def _bound(self, view: records.InstanceView | None) -> hosted.Bound | None:
         return None if view is None else self._by_orchestration.get(view.name, ("", None))[1]
 
 
