@@ -86,13 +86,14 @@ class Tried:
         named, _, path = name.partition(".response.body.")
         return requests.found(path, self._answers[named])
 
-    def events(self, workflow: str, run_id: str, until: str) -> list[dict[str, Any]]:
-        """Follow a run until an event of a type; gives the events up to it."""
+    def events(self, workflow: str, run_id: str, until: str, times: int = 1) -> list[dict[str, Any]]:
+        """Follow a run until there were so many events of a type; gives the events up to it."""
         found = []
         for line in served.events(self.host.url, run_id, workflow):
             if line.startswith("data: "):
                 found.append(json.loads(line[6:]))
-                if found[-1]["type"] == until:
+                times -= found[-1]["type"] == until
+                if times == 0:
                     return found
         raise AssertionError(f"no {until} in {found}")
 
