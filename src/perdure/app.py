@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import logging
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +18,8 @@ from perdure.agents import callbacks
 from perdure.agents import hosted as hosted_agents
 from perdure.payloads import codec, registry
 from perdure.workflow import hosted, naming, policy
+
+log = logging.getLogger("perdure")
 
 AGENT_WAIT_SECONDS: Final = 200.0
 """How long a client waits for an agent where neither it nor the app says how long."""
@@ -68,8 +72,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         http_auth_level: func.AuthLevel | str = func.AuthLevel.FUNCTION,
         enable_health_check: bool = True,
         enable_http_endpoints: bool = True,
-        max_poll_retries: int | None = None,
-        poll_interval_seconds: float | None = None,
+        max_poll_retries: int | str | None = None,
+        poll_interval_seconds: float | str | None = None,
         enable_mcp_tool_trigger: bool = False,
         default_callback: callbacks.AgentResponseCallbackProtocol | None = None,
         *,
@@ -93,13 +97,19 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         self.enable_http_endpoints = enable_http_endpoints
         self.enable_mcp_tool_trigger = enable_mcp_tool_trigger
         self.default_callback = default_callback
-        self.agent_wait_seconds = _agent_wait(max_poll_retries, poll_interval_seconds)
+        self.max_poll_retries = _retries(max_poll_retries)
+        self.poll_interval_seconds = _interval(poll_interval_seconds)
+        self.agent_wait_seconds = (
+            AGENT_WAIT_SECONDS
+            if max_poll_retries is None and poll_interval_seconds is None
+            else self.max_poll_retries * self.poll_interval_seconds
+        )
         self.app_folder = pathlib.Path(app_folder).resolve() if app_folder is not None else _folder_of_caller()
         known = registry.Registry(self.app_folder)
         known.add(*types)
         coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
         policies = policy.Options(retry, timeouts, deadlines)
-        self.workflows: Mapping[str, hosted.HostedWorkflow] = {
+        self.hosted_workflows: Mapping[str, hosted.HostedWorkflow] = {
             name: hosted.HostedWorkflow(
                 name,
                 source,
@@ -111,7 +121,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             )
             for name, source in _named(workflow, workflows)
         }
-        policies.check({name: found.workflow.executors for name, found in self.workflows.items()})
+        policies.check({name: found.workflow.executors for name, found in self.hosted_workflows.items()})
         self._session_ttl = _seconds(session_ttl)
         self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
         for agent in agents or ():
@@ -121,6 +131,17 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
     def agents(self) -> dict[str, SupportsAgentRun]:
         """The hosted agents by name, as they were given."""
         return {name: found.agent for name, found in self.hosted_agents.items()}
+
+    @property
+    def workflows(self) -> dict[str, Workflow]:
+        """The hosted workflows by name; of a factory, what it built first."""
+        return {name: found.workflow for name, found in self.hosted_workflows.items()}
+
+    @property
+    def workflow(self) -> Workflow | None:
+        """The hosted workflow if there is exactly one."""
+        found = list(self.hosted_workflows.values())
+        return found[0].workflow if len(found) == 1 else None
 
     def add_agent(
         self,
@@ -132,7 +153,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         entity_id: str | None = None,
         session_ttl: float | datetime.timedelta | None = None,
     ) -> None:
-        """Host an agent: each of its sessions is durable.
+        """Host an agent: each of its sessions is durable. An agent that is hosted already is left as it is.
 
         Args:
             agent: The agent; it is copied for each turn and never run itself.
@@ -150,6 +171,10 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             raise ValueError(
                 "An agent needs a name to be hosted under: give it one with name=..., or say entity_id=..."
             )
+        there = self.hosted_agents.get(name)
+        if there is not None and there.agent is agent:
+            log.warning("Agent %r is hosted already; it was not added again.", name)
+            return
         self._check_agent_name(name)
         self.hosted_agents[name] = hosted_agents.HostedAgent(
             name,
@@ -165,7 +190,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
 
     def _check_agent_name(self, name: str) -> None:
         folded = naming.legal(name).casefold()
-        for kind, others in (("agent", self.hosted_agents), ("workflow", self.workflows)):
+        for kind, others in (("agent", self.hosted_agents), ("workflow", self.hosted_workflows)):
             for other in others:
                 if naming.legal(other).casefold() == folded:
                     raise ValueError(
@@ -174,12 +199,25 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
                     )
 
 
-def _agent_wait(retries: int | None, interval: float | None) -> float:
-    if retries is None and interval is None:
-        return AGENT_WAIT_SECONDS
-    return max(1, DEFAULT_POLL_RETRIES if retries is None else retries) * (
-        interval if interval is not None and interval > 0 else DEFAULT_POLL_SECONDS
-    )
+def _retries(given: int | str | None) -> int:
+    """Read a count that may come out of the environment as text; below one is one."""
+    if given is None:
+        return DEFAULT_POLL_RETRIES
+    try:
+        return max(1, int(given))
+    except (TypeError, ValueError):
+        raise ValueError(f"max_poll_retries is {given!r}; it must be a whole number.") from None
+
+
+def _interval(given: float | str | None) -> float:
+    """Read a number of seconds that may come out of the environment as text; what is no time is the default."""
+    if given is None:
+        return DEFAULT_POLL_SECONDS
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"poll_interval_seconds is {given!r}; it must be a number of seconds.") from None
+    return seconds if 0 < seconds < math.inf else DEFAULT_POLL_SECONDS
 
 
 def _seconds(ttl: float | datetime.timedelta | None) -> float:

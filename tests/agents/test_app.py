@@ -25,6 +25,18 @@ def test_names_of_agents_that_are_the_same_in_any_case_are_refused_with_nothing_
     assert list(app.agents) == ["helper", "other"]
 
 
+def test_an_agent_that_is_hosted_already_is_left_as_it_is_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    helper = agent("helper")
+    app = AgentFunctionApp(agents=[helper])
+    hosted = app.hosted_agents["helper"]
+    app.add_agent(helper, enable_http_endpoint=False)
+
+    assert app.hosted_agents == {"helper": hosted}
+    assert "'helper' is hosted already" in caplog.text
+    with pytest.raises(ValueError, match="helper"):
+        app.add_agent(agent("helper"))
+
+
 def test_an_agent_and_a_workflow_of_one_name_are_refused() -> None:
     flow = WorkflowBuilder(start_executor=agent("inner"), name="Triage").build()
     with pytest.raises(ValueError, match="workflow 'Triage'"):

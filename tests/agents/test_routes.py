@@ -206,6 +206,15 @@ async def test_health_lists_the_agents() -> None:
     }
 
 
+async def test_an_app_without_a_health_check_has_no_such_route() -> None:
+    async with world.serve(AgentFunctionApp(enable_health_check=False)) as served:
+        health = await served.call("GET", "health")
+        described = (await served.call("GET", "openapi.json")).json()
+
+    assert health.status_code == 404
+    assert "/health" not in described["paths"]
+
+
 async def test_an_agent_without_an_endpoint_has_no_route() -> None:
     app = AgentFunctionApp(enable_http_endpoints=False)
     app.add_agent(Agent(client=ScriptedChatClient(["Hi"]), name="open"), enable_http_endpoint=True)

@@ -106,7 +106,7 @@ class Local:
         self.host = host.LocalHost(self.app, hub=folder / "hub")
 
     def accept(self, workflow: str, text: str) -> tuple[refs.Ref, list[refs.Blob]]:
-        return self.app.workflows[workflow].accept(text.encode(), "text/plain")
+        return self.app.hosted_workflows[workflow].accept(text.encode(), "text/plain")
 
     async def reopen(self) -> runs.Runs:
         await self.host.crash()

@@ -69,7 +69,7 @@ def disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 USAGE = MappingProxyType(
     {
         "no app": ("x = 1", "has no app"),
-        "two apps": (f"{ECHO}\n    again = AgentFunctionApp(workflow=app.workflows['flow'].workflow)", "several apps"),
+        "two apps": (f"{ECHO}\n    again = AgentFunctionApp(workflow=app.workflows['flow'])", "several apps"),
         "missing package": ("    import there_is_none_such", "pip install"),
         "no workflow": ("    app = AgentFunctionApp()", "hosts nothing"),
         "an automatic name": (

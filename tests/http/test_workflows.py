@@ -86,6 +86,15 @@ async def test_the_header_decides_over_the_query(world: Any) -> None:
     assert answer.status_code == 202
 
 
+@pytest.mark.parametrize(("query", "status"), [("", 202), ("?waitForResponse=true", 200)])
+async def test_a_header_that_says_neither_leaves_it_to_the_query(world: Any, query: str, status: int) -> None:
+    answer = await world.client.post(
+        f"workflow/echo/run{query}", content="hi", headers={"x-ms-wait-for-response": "perhaps"}
+    )
+
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("wait", ["wait=", "wait=-1", "wait=soon", "wait=1.5", "waits=3", "handling=strict"])
 async def test_a_preference_that_cannot_be_understood_is_ignored(world: Any, wait: str) -> None:
     answer = await world.client.post("workflow/gated/run", content="hi", headers={"Prefer": wait})
@@ -172,7 +181,7 @@ async def test_a_used_run_id_with_another_body_is_a_conflict(world: Any) -> None
     [
         ("workflow/echo/run?waitForResponse=maybe", {}, "waitForResponse"),
         ("workflow/echo/run?waitForResponse=", {}, "waitForResponse"),
-        ("workflow/echo/run", {"x-ms-wait-for-response": "perhaps"}, "x-ms-wait-for-response"),
+        ("workflow/echo/run?waitForResponse=maybe", {"x-ms-wait-for-response": "perhaps"}, "waitForResponse"),
         ("workflow/echo/run?timeoutSeconds=0", {}, "timeoutSeconds"),
         ("workflow/echo/run?timeoutSeconds=201", {}, "timeoutSeconds"),
         ("workflow/echo/run?timeoutSeconds=nan", {}, "timeoutSeconds"),

@@ -30,7 +30,9 @@ async def test_a_pending_request_shows_its_data_as_plain_json_fields_with_a_sche
         (asked,) = await (at := await start(1)).parked(1)
 
     assert asked["requestData"] == {"number": 1, "lines": [{"article": "pencil", "pieces": 1}], "note": None}
-    assert (asked["requestType"], asked["responseType"], asked["sourceExecutor"]) == ("Purchase", "Verdict", "buyer")
+    module = programs.__name__
+    assert (asked["requestType"], asked["responseType"]) == (f"{module}:Purchase", f"{module}:Verdict")
+    assert asked["sourceExecutor"] == "buyer"
     assert asked["responseSchema"]["required"] == ["approved"]
     assert asked["responseSchema"]["properties"]["approved"]["type"] == "boolean"
     assert asked["responseSchema"]["properties"]["limit"]["minimum"] == 0

@@ -34,7 +34,7 @@ async def test_a_request_of_a_sub_workflow_surfaces_on_the_run_with_the_hops_in_
 
     assert asked["requestId"].startswith(hops) and asked["requestId"].count("~") == 2 * levels
     assert asked["requestData"] == {"text": "hello", "version": 1}
-    assert (asked["sourceExecutor"], asked["responseType"]) == ("level1", "Verdict")
+    assert (asked["sourceExecutor"], asked["responseType"]) == ("level1", f"{programs.__name__}:Verdict")
     assert asked["responseSchema"]["required"] == ["approved"]
     assert [asked["respondUrl"]] == programs.MAILED
     assert answer.status_code == 200

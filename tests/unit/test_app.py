@@ -54,3 +54,38 @@ def test_a_factory_that_builds_another_graph_each_time_is_refused() -> None:
 
     with pytest.raises(ValueError, match="explicit id"):
         AgentFunctionApp(workflow=build)
+
+
+def test_the_hosted_workflows_are_given_back_as_they_were_given() -> None:
+    one, two = workflow("one"), workflow("two")
+    assert AgentFunctionApp(workflow=one).workflows == {"one": one}
+    assert AgentFunctionApp(workflow=one).workflow is one
+    app = AgentFunctionApp(workflow=one, workflows=[two])
+    assert app.workflows == {"one": one, "two": two}
+    assert app.workflow is None
+    assert AgentFunctionApp().workflow is None
+
+
+@pytest.mark.parametrize(
+    ("retries", "interval", "shown", "waits"),
+    [
+        (None, None, (30, 1.0), 200.0),
+        (3, 0.5, (3, 0.5), 1.5),
+        ("3", "0.5", (3, 0.5), 1.5),
+        (0, -1, (1, 1.0), 1.0),
+        (None, 2, (30, 2.0), 60.0),
+        (None, float("nan"), (30, 1.0), 30.0),
+    ],
+)
+def test_how_long_is_waited_for_an_agent_is_read_from_numbers_and_texts(
+    retries: Any, interval: Any, shown: tuple[int, float], waits: float
+) -> None:
+    app = AgentFunctionApp(max_poll_retries=retries, poll_interval_seconds=interval)
+    assert (app.max_poll_retries, app.poll_interval_seconds) == shown
+    assert app.agent_wait_seconds == waits
+
+
+@pytest.mark.parametrize("options", [{"max_poll_retries": "many"}, {"poll_interval_seconds": "long"}])
+def test_a_wait_that_is_no_number_is_refused_by_its_name(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        AgentFunctionApp(**options)

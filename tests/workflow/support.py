@@ -95,7 +95,7 @@ def app_of(workflow: hosted.Source, **options: Any) -> app_module.AgentFunctionA
 
 def sole(app: app_module.AgentFunctionApp) -> hosted.HostedWorkflow:
     """The only workflow of an app."""
-    (found,) = app.workflows.values()
+    (found,) = app.hosted_workflows.values()
     return found
 
 

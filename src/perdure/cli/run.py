@@ -113,7 +113,7 @@ async def _here(
 
     stop = start.Stop()
     async with local.LocalHost(app, hub=told.hub, settings=told, port=None) as host:
-        site = sites.Site(app.workflows, host.runs)
+        site = sites.Site(app.hosted_workflows, host.runs)
         found = _find(site, workflow)
         try:
             ref, blobs = found.accept(body, content_type(body))

@@ -46,7 +46,7 @@ async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.
         for line in banner(app, told, hosting.url or ""):
             log.say(line)
         if log.as_json:
-            log.note(f"Serving {', '.join([*app.hosted_agents, *app.workflows])} on {hosting.url}")
+            log.note(f"Serving {', '.join([*app.hosted_agents, *app.hosted_workflows])} on {hosting.url}")
         if hosting.resumed:
             log.note(f"{hosting.resumed} in flight when the hub was let go: they go on from where they were.")
         await stop.asked()
@@ -88,9 +88,8 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
     yield ""
     yield "Functions:"
     yield ""
-    workflows = app.workflows
-    served = table.of(workflows, [name for name, agent in app.hosted_agents.items() if agent.http_endpoint])
-    for route in served:
+    agents = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
+    for route in table.of(app.hosted_workflows, agents, with_health=app.enable_health_check):
         yield f"        {route.name}: [{route.method}] {root}/{route.path}"
     for line in listing.of(app, root):
         yield f"        {line}"

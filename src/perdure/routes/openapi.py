@@ -53,6 +53,8 @@ def describe(site: sites.Site, root: str) -> dict[str, Any]:
         components |= agents_described.COMPONENTS
         paths |= agents_described.hosted()
     paths |= _managing()
+    if not site.with_health:
+        del paths["/health"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "perdure", "version": "1", "description": "Durable agents and workflows over HTTP."},

@@ -75,9 +75,10 @@ def waiting(request: messages.Request) -> Waiting:
 
 
 def _wait_for_response(request: messages.Request) -> bool:
-    header = request.headers.get("x-ms-wait-for-response")
-    if header is not None:
-        return _boolean("x-ms-wait-for-response", header)
+    # A header that says neither is no preference, as in Prefer; the query is part of what was asked for.
+    told = truth(request.headers.get("x-ms-wait-for-response"))
+    if told is not None:
+        return told
     query = request.query.get("waitForResponse")
     return query is not None and _boolean("waitForResponse", query)
 

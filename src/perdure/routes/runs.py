@@ -21,8 +21,8 @@ class Pending(msgspec.Struct, frozen=True):
         id: The request's id.
         executor: Who asked.
         data: What is asked, as plain JSON.
-        request_type: Name of the class of what is asked.
-        response_type: Name of the type of the answer.
+        request_type: Class of what is asked, ``module:class`` where it is known.
+        response_type: Type of the answer, likewise.
         schema: A JSON schema of the answer.
         deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
     """

@@ -34,6 +34,7 @@ class Site:
         hosted_agents: The hosted agents by name.
         sessions: Where their sessions are; None where no agent is hosted.
         agent_wait_seconds: How long a client waits for an agent that does not say how long.
+        with_health: Whether there is a ``health`` route.
     """
 
     workflows: Mapping[str, hosted.Hosted]
@@ -46,6 +47,7 @@ class Site:
     hosted_agents: Mapping[str, session_store.HostedAgent] = dataclasses.field(default_factory=dict)
     sessions: session_store.Sessions | None = None
     agent_wait_seconds: float = 200.0
+    with_health: bool = True
 
     @property
     def agent_names(self) -> list[str]:

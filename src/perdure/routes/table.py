@@ -62,8 +62,8 @@ class Route:
         )
 
 
-def of(names: Collection[str], agent_names: Collection[str] = ()) -> list[Route]:
-    """Give the routes of a site that hosts the workflows and the agents of these names."""
+def of(names: Collection[str], agent_names: Collection[str] = (), *, with_health: bool = True) -> list[Route]:
+    """Give the routes of a site that hosts the workflows and the agents of these names, with ``health`` or without."""
     found: list[Route] = [route for name in agent_names for route in _of_agent(name)]
     if agent_names:
         found.append(Route("agents", "GET", ("agents",), conversations.hosted))
@@ -72,6 +72,8 @@ def of(names: Collection[str], agent_names: Collection[str] = ()) -> list[Route]
     if len(names) == 1:
         (name,) = names
         found.append(Route("workflow-run", "POST", ("workflow", "run"), workflows.start, {"name": name}))
+    if with_health:
+        found.append(Route("health_check", "GET", ("health",), health.health, anonymous=True))
     return [
         *found,
         Route("workflows", "GET", ("workflows",), workflows.listing),
@@ -79,7 +81,6 @@ def of(names: Collection[str], agent_names: Collection[str] = ()) -> list[Route]
         Route("runs-cancel", "POST", ("runs", RUN_ID, "cancel"), manage.cancel),
         Route("runs-rewind", "POST", ("runs", RUN_ID, "rewind"), manage.rewind),
         Route("runs-delete", "DELETE", ("runs", RUN_ID), manage.purge),
-        Route("health_check", "GET", ("health",), health.health, anonymous=True),
         Route("openapi", "GET", ("openapi.json",), openapi.document),
         Route("docs", "GET", ("docs",), openapi.page, anonymous=True),
     ]
@@ -117,7 +118,9 @@ class Table:
 
     def __init__(self, site: sites.Site, found: Sequence[Route] | None = None) -> None:
         self.site = site
-        self.routes = of(site.workflows, site.agent_names) if found is None else list(found)
+        self.routes = (
+            of(site.workflows, site.agent_names, with_health=site.with_health) if found is None else list(found)
+        )
         self._patterns: dict[int, list[tuple[int, ...]]] = {}
         self._by_path: dict[tuple[str | None, ...], dict[str, Route]] = {}
         for route in self.routes:

@@ -63,7 +63,7 @@ class _Voice:
         live = self._live
         request_id = f"request-{len(live.asked) + 1}"
         schema = answers.reader(response_type).schema()
-        names = (type(data).__name__, answers.type_name(response_type))
+        names = (answers.full_name(type(data)), answers.full_name(response_type))
         asked = runs.Pending(request_id, live.run.workflow, data, *names, schema)
         future = live.asked[request_id] = asyncio.get_running_loop().create_future()
         live.run = _replace(live.run, requests=(*live.run.requests, asked))
@@ -198,7 +198,8 @@ class MemoryRuns:
         if not found:
             return "answered"
         asked = found[0]
-        request = run_state.Request(asked.id, asked.executor, refs.Ref(b""), asked.request_type, asked.response_type)
+        kinds = [name.rpartition(":")[2] for name in (asked.request_type, asked.response_type)]
+        request = run_state.Request(asked.id, asked.executor, refs.Ref(b""), kinds[0], kinds[1])
         answer = _ANSWERS.read(request, lambda: asked.data, body, content_type)
         live.run = _replace(live.run, requests=tuple(item for item in live.run.requests if item is not asked))
         live.asked[request_id].set_result(answer)

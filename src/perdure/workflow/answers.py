@@ -34,16 +34,25 @@ class AnswerTypes:
 
     def __init__(self, executors: Mapping[str, Executor]) -> None:
         self._known: dict[tuple[str, str], start_input.StartInput] = {}
+        self._full_names: dict[tuple[str, str], str] = {}
         for executor_id, executor in executors.items():
             for asking in (executor, *(found for _, found in graph.nested(executor))):
-                for _, response in graph.response_types(asking):
+                for asked, response in graph.response_types(asking):
                     # What is inside asks in the name of the executor that the run knows.
                     self._known.setdefault((executor_id, type_name(response)), reader(response))
+                    for kind in (asked, response):
+                        self._full_names.setdefault((executor_id, type_name(kind)), full_name(kind))
 
     def find(self, request: run_state.Request) -> start_input.StartInput:
         """Give what reads the answers to a request; any JSON where its type is not known any more."""
         found = self._known.get((request.executor, request.response_type))
         return found if found is not None else _BY_NAME.get(request.response_type, _ANYTHING)
+
+    def names(self, request: run_state.Request) -> tuple[str, str]:
+        """Name the types of a request and its answer for clients, as ``module:class`` where they are known."""
+        kinds = (request.request_type, request.response_type)
+        asked, answered = (self._full_names.get((request.executor, kind), kind) for kind in kinds)
+        return asked, answered
 
     def schema(self, request: run_state.Request, asked: Any) -> dict[str, Any]:
         """Give a JSON schema of the answer to a request.
@@ -110,6 +119,11 @@ def type_name(kind: Any) -> str:
     """Name a type for people and for looking it up again."""
     plain = isinstance(kind, type) and not getattr(kind, "__args__", None)
     return kind.__qualname__ if plain else str(kind)
+
+
+def full_name(kind: Any) -> str:
+    """Name a type for clients: a class as ``module:class``."""
+    return f"{kind.__module__}:{type_name(kind)}" if isinstance(kind, type) else type_name(kind)
 
 
 def _content(asked: Any, value: Any) -> Content | None:

@@ -62,7 +62,7 @@ def test_the_folder_comes_first_on_the_path(tmp_path: Path) -> None:
     [
         ("x = 1\n", "has no app"),
         (
-            APP.format(name="one") + "two = AgentFunctionApp(workflow=one.workflows['w'].workflow)\n",
+            APP.format(name="one") + "two = AgentFunctionApp(workflow=one.workflows['w'])\n",
             "several apps: one, two",
         ),
         ("import azure.functions\napp = azure.functions.FunctionApp()\n", "plain FunctionApp"),

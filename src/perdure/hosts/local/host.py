@@ -193,7 +193,7 @@ class LocalHost:
     async def _open(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         payloads = _Late()
-        self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.workflows.items()}
+        self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.hosted_workflows.items()}
         activities: dict[str, protocol.Activity] = {}
         for bound in self.bounds.values():
             activities |= hosted.activities_of(bound)
@@ -238,7 +238,7 @@ class LocalHost:
         if self._address[1] is not None:
             told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
             where = site.Site(
-                self.app.workflows,
+                self.app.hosted_workflows,
                 bridge.BridgedRuns(self.runs, loop),
                 agents=[agent.describe() for agent in self.app.hosted_agents.values()],
                 prefix=told.route_prefix,
@@ -248,6 +248,7 @@ class LocalHost:
                 hosted_agents=self.app.hosted_agents,
                 sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
                 agent_wait_seconds=self.app.agent_wait_seconds,
+                with_health=self.app.enable_health_check,
             )
             beside = self.functions if self.functions.declared else None
             self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors(), beside)
@@ -277,9 +278,9 @@ class LocalHost:
             watching.stop()
 
     def _workflow(self, name: str) -> hosted.HostedWorkflow:
-        found = self.app.workflows.get(name)
+        found = self.app.hosted_workflows.get(name)
         if found is None:
-            hosts = ", ".join(self.app.workflows)
+            hosts = ", ".join(self.app.hosted_workflows)
             raise errors.UsageError(f"There is no workflow {name!r}.", f"This app hosts: {hosts}.")
         return found
 

@@ -81,7 +81,7 @@ def load(file: Path) -> apps.AgentFunctionApp:
             f"{file}: {name} is a plain {type(app).__name__}, which hosts no workflow.",
             f"Make it one that has: {name} = perdure.AgentFunctionApp(workflow=...).",
         )
-    if not app.workflows and not app.hosted_agents and not sdk.has_functions(app):
+    if not app.hosted_workflows and not app.hosted_agents and not sdk.has_functions(app):
         raise errors.UsageError(
             f"{file}: {name} hosts nothing.",
             "Give it agents=[...], workflow=... or workflows=[...], or functions of your own.",

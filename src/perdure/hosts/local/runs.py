@@ -143,7 +143,7 @@ class EngineRuns:
             values = bound.values_of(view.id)
             status = orchestrator.decode_status(view.custom_status)
             requests = tuple(_pending(bound, values, asked) for asked in status.requests)
-            custom = {"state": "waiting for answers" if status.idle else "running", "superstep": status.superstep}
+            custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         if bound is not None and (waiting := bound.waiting(view.id)) is not None:
             custom = {"waitingFor": waiting}
         return runs.Run(
@@ -183,8 +183,8 @@ def _open(custom_status: bytes | None) -> tuple[run_state.Request, ...]:
 
 def _pending(bound: hosted.Bound, values: values.RunValues, asked: run_state.Request) -> runs.Pending:
     data = values.plain(asked.data)
-    schema = bound.hosted.answer_types.schema(asked, data)
-    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema, asked.deadline)
+    types = bound.hosted.answer_types
+    return runs.Pending(asked.id, asked.executor, data, *types.names(asked), types.schema(asked, data), asked.deadline)
 
 
 def event_of(bound: hosted.Bound, run_id: str, event: records.Event) -> runs.Event:

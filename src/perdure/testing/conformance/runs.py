@@ -320,7 +320,7 @@ class AnswersSuite:
         await bench.start("asking", "r1", "how many?")
         asked = await bench.asked("r1")
         assert asked.data == "how many?"
-        assert (asked.request_type, asked.response_type) == ("str", "int")
+        assert (asked.request_type, asked.response_type) == ("builtins:str", "builtins:int")
         assert asked.schema["type"] == "integer"
         assert await bench.answer("r1", asked.id, b"7") == "accepted"
         done = await bench.ended("r1")
