@@ -82,7 +82,8 @@ class Tried:
         if name == "host":
             return self.host.url.removesuffix("/api")
         if name in self._demo.variables:
-            return self._value(self._demo.variables[name].strip("{} "), variables)
+            told = self._demo.variables[name]
+            return self._value(told.strip("{} "), variables) if told.startswith("{{") else told
         named, _, path = name.partition(".response.body.")
         return requests.found(path, self._answers[named])
 

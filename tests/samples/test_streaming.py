@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+import threading
+
+from tests.host import served
+from tests.samples import tried
+
+from perdure.testing import ModelServer
+from perdure.testing.model_server import Call, Reply
+
+CHAPTERS = ["Getting there", "What to see", "Where to eat"]
+
+
+def _follow(it: tried.Tried, place: str = "Lisbon") -> served.Served:
+    return served.Served([sys.executable, str(it.folder / "follow.py"), "guide-1", place, "--url", it.host.url], {})
+
+
+def test_the_guide_is_followed_to_its_end_and_its_writer_answers_in_the_hosts_terminal(tmp_path: pathlib.Path) -> None:
+    with tried.sample("streaming", tmp_path) as it:
+        following = _follow(it)
+        assert following.ended() == 0, following.output
+        following.close()
+        it.ask("A guide")
+        stream = it.send("What happens in it").text
+        page = it.ask("The same in pages")["events"]
+        rest = it.send("What happens in it", last="5").text
+        answer = it.ask("Ask the writer")["response"]
+        it.host.expect(r"\(guide, session ann-1\)")
+        assert not it.unsent
+
+    assert f"{answer}  (guide, session ann-1)" in it.host.output
+    assert [line for line in following.lines if line.startswith("##")] == [f"## {title}" for title in CHAPTERS]
+    assert "Climb the tower at dusk." in following.output
+    assert "[3] plan ..." in following.lines
+    told = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    assert told == page
+    assert told[-1]["type"] == "completed"
+    assert rest.count("data: ") == len(told) - 5
+
+
+def test_the_client_goes_on_when_the_host_was_killed_and_no_chapter_comes_twice(tmp_path: pathlib.Path) -> None:
+    never = threading.Event()
+
+    def reply(call: Call) -> Reply:
+        if "Which chapters" in call.last_text:
+            return Reply(json.dumps({"chapters": CHAPTERS}))
+        killed = "What to see" in call.last_text and len(server.calls) == 3
+        return Reply("A chapter.", wait_for=never if killed else None)
+
+    with ModelServer(reply) as server, tried.sample("streaming", tmp_path, model=server.base_url) as it:
+        following = _follow(it)
+        following.expect("## Getting there")
+        it.host.kill()
+        following.expect("trying again")
+        it.restart()
+        assert following.ended() == 0, following.output
+        following.close()
+
+    assert [line for line in following.lines if line.startswith("##")] == [f"## {title}" for title in CHAPTERS]
+    numbered = [line.partition("]")[0] for line in following.lines if line.startswith("[")]
+    assert len(set(numbered)) == len(numbered)
+    assert len(server.calls) == 5
+
+
+def test_what_the_host_refuses_ends_the_client_with_the_reason(tmp_path: pathlib.Path) -> None:
+    with tried.sample("streaming", tmp_path) as it:
+        it.ask("A guide")
+        following = _follow(it, "Porto")
+        assert following.ended() == 1
+        following.close()
+    assert following.lines[0].startswith("409: ")
