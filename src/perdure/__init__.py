@@ -16,17 +16,22 @@ from perdure._version import __version__
 
 if TYPE_CHECKING:
     from perdure.agents.callbacks import AgentCallbackContext, AgentResponseCallbackProtocol
+    from perdure.agents.durable_agent import AgentSessionId, DurableAgentSession, DurableAIAgent
     from perdure.app import AgentFunctionApp
-    from perdure.errors import CodecError, HubError, PayloadMissing, PerdureError, UsageError
+    from perdure.errors import AgentFailed, CodecError, HubError, PayloadMissing, PerdureError, UsageError
     from perdure.workflow.addresses import WorkflowHitlContext
     from perdure.workflow.policy import Deadline, Expired, Retry
 
 __all__ = [
     "AgentCallbackContext",
+    "AgentFailed",
     "AgentFunctionApp",
     "AgentResponseCallbackProtocol",
+    "AgentSessionId",
     "CodecError",
     "Deadline",
+    "DurableAIAgent",
+    "DurableAgentSession",
     "Expired",
     "HubError",
     "PayloadMissing",
@@ -39,10 +44,14 @@ __all__ = [
 
 _LAZY = {
     "AgentCallbackContext": "perdure.agents.callbacks",
+    "AgentFailed": "perdure.errors",
     "AgentFunctionApp": "perdure.app",
     "AgentResponseCallbackProtocol": "perdure.agents.callbacks",
+    "AgentSessionId": "perdure.agents.durable_agent",
     "CodecError": "perdure.errors",
     "Deadline": "perdure.workflow.policy",
+    "DurableAIAgent": "perdure.agents.durable_agent",
+    "DurableAgentSession": "perdure.agents.durable_agent",
     "Expired": "perdure.workflow.policy",
     "HubError": "perdure.errors",
     "PayloadMissing": "perdure.errors",

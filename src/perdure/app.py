@@ -14,7 +14,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 from agent_framework import SupportsAgentRun, Workflow
 
-from perdure.agents import callbacks
+from perdure.agents import callbacks, durable_agent, function_tasks
 from perdure.agents import hosted as hosted_agents
 from perdure.payloads import codec, registry
 from perdure.workflow import hosted, naming, policy
@@ -187,6 +187,27 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             ),
             session_ttl=self._session_ttl if session_ttl is None else _seconds(session_ttl),
         )
+
+    def get_agent(
+        self, context: df.DurableOrchestrationContext, agent_name: str, workflow_name: str | None = None
+    ) -> durable_agent.DurableAIAgent[function_tasks.AgentTask]:
+        """Give a hosted agent to a hand-written orchestration, as a durable agent whose turns are tasks to yield.
+
+        Args:
+            context: The orchestration's context.
+            agent_name: The name that the agent is hosted under, in any case.
+            workflow_name: The workflow that it is an executor of; then ``agent_name`` is the executor's id.
+
+        Raises:
+            ValueError: If no such agent is hosted.
+        """
+        name = str(agent_name) if workflow_name is None else f"{workflow_name}-{agent_name}"
+        found = {known.casefold(): agent for known, agent in self.hosted_agents.items()}.get(name.casefold())
+        if found is None:
+            known = ", ".join(repr(each) for each in self.hosted_agents) or "none"
+            raise ValueError(f"Agent {name!r} is not registered with this app; registered: {known}.")
+        orchestration = function_tasks.FunctionsOrchestration(context, found.name)
+        return durable_agent.DurableAIAgent(orchestration, found.name, found.description)
 
     def _check_agent_name(self, name: str) -> None:
         folded = naming.legal(name).casefold()

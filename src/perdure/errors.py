@@ -55,3 +55,17 @@ class InvalidInput(PerdureError):
 
 class MalformedInput(InvalidInput):
     """A body is not what its content type says."""
+
+
+class AgentFailed(PerdureError):
+    """An agent that an orchestration ran has failed.
+
+    Attributes:
+        agent: The name that it is hosted under.
+        reason: What it raised, as ``type: message``.
+    """
+
+    def __init__(self, agent: str, reason: str) -> None:
+        super().__init__(f"Agent {agent!r} failed: {reason}")
+        self.agent = agent
+        self.reason = reason

@@ -33,3 +33,19 @@ async def test_the_example_of_the_page_runs_as_it_stands(serve: Serve) -> None:
     assert (await served.ask("POST", "/api/workflow/w/run?waitForResponse=true", content='"x"')).json()["output"] == [
         "x"
     ]
+
+
+AGENTS = """
+from perdure.testing import ScriptedChatClient
+
+client = ScriptedChatClient(["A draft.", '{"good": false, "why": "it is short"}', "A longer draft."])
+"""
+
+
+async def test_the_example_of_agents_in_an_orchestration_runs_as_it_stands(serve: Serve) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
+    imports = first.partition("\napp = ")[0]
+    served: Served = await serve(imports + AGENTS + second)
+
+    assert await served.output("write", '"Write of the sea."') == "A longer draft."

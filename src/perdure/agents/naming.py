@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from perdure.workflow import naming
 
 TURN: str = "turn"
 
+KEY_LIMIT: Final = 255
+_ILLEGAL: Final = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
+
 
 def orchestration(agent: str) -> str:
-    """Name of an agent's orchestration, and of its entity."""
+    """Name of the orchestration that an agent's sessions are."""
     return naming.orchestration(agent)
+
+
+def entity(agent: str) -> str:
+    """Name of the entity that an agent is to orchestrations."""
+    return orchestration(agent)
+
+
+def legal_session_key(key: str) -> str:
+    """Give a session's key back if it may be one.
+
+    Raises:
+        ValueError: If it may not.
+    """
+    if not 1 <= len(key) <= KEY_LIMIT or _ILLEGAL.search(key):
+        raise ValueError(
+            f"session_id is {key[:64]!r}; ids of sessions have 1 to {KEY_LIMIT} characters, "
+            "without '/', '\\', '#', '?' and control characters."
+        )
+    return key
 
 
 def activity(agent: str) -> str:

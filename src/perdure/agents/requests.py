@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeGuard
 
 import msgspec
+import pydantic
 from agent_framework import Content, Message
 
 from perdure import errors
@@ -58,9 +59,21 @@ def read(
     contents = _contents(message)
     if not contents:
         raise errors.EmptyInput("Message is required.", 'Send {"message": "..."}, or text.')
-    text = "".join(content.text or "" for content in contents if content.type == "text")
-    told = Message(_role(role), contents)
-    return Request((told,), _response_format(response_format), tools, _options(options), text)
+    return told([Message(_role(role), contents)], response_format=response_format, tools=tools, options=options)
+
+
+def told(
+    messages: Sequence[Message], *, response_format: Any = None, tools: bool = True, options: Any = None
+) -> Request:
+    """Make a request of messages; the rest is as for :func:`read`.
+
+    Raises:
+        InvalidInput: If something is not what it may be; says where.
+    """
+    text = "\n".join(
+        "".join(content.text or "" for content in message.contents if content.type == "text") for message in messages
+    )
+    return Request(tuple(messages), _response_format(response_format), tools, _options(options), text)
 
 
 def to_value(request: Request) -> dict[str, Any]:
@@ -84,6 +97,11 @@ def of_value(value: Mapping[str, Any]) -> Request:
         value.get("options", {}),
         value["text"],
     )
+
+
+def is_model(response_format: Any) -> TypeGuard[type[pydantic.BaseModel]]:
+    """Say whether an answer is to be a pydantic model."""
+    return isinstance(response_format, type) and issubclass(response_format, pydantic.BaseModel)
 
 
 def _contents(message: Any) -> list[Content]:
@@ -192,9 +210,9 @@ def _role(role: Any) -> str:
     return folded
 
 
-def _response_format(given: Any) -> dict[str, Any] | None:
-    if given is None:
-        return None
+def _response_format(given: Any) -> dict[str, Any] | type[pydantic.BaseModel] | None:
+    if given is None or is_model(given):
+        return given
     if not isinstance(given, dict) or not given:
         raise _invalid("/response_format", "it must be a JSON schema, an object")
     kind = given.get("type")

@@ -137,6 +137,14 @@ class Codec:
         except _NO_VALUES as exc:
             raise errors.CodecError(f"A payload cannot be decoded: {type(exc).__name__}: {exc}.") from exc
 
+    def resolve(self, name: str) -> type:
+        """Give a class that payloads may hold by its name, ``module:qualname``.
+
+        Raises:
+            CodecError: If there is none of that name, or payloads may not hold it.
+        """
+        return self._known.resolve(name)
+
     def plain(self, ref: refs.Ref, read: Read) -> Any:
         """Give a value as plain JSON for clients; see ``to_plain``."""
         return plain.to_plain(self.decode(ref, read), self._known)

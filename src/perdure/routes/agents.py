@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure import errors
-from perdure.agents import records, requests
+from perdure.agents import naming, records, requests
 from perdure.payloads import refs
 from perdure.routes import messages, parameters, problems, sessions, views
 from perdure.routes import site as sites
@@ -23,8 +22,6 @@ TEXT: Final = "text/plain; charset=utf-8"
 ACCEPT_IN_THREAD_BYTES: Final = 64 * 1024
 """A body from this size on is read in a thread, so that it holds up nobody else's request."""
 
-KEY_LIMIT: Final = 255
-_ILLEGAL: Final = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 _SESSION_NAMES: Final = ("session_id", "thread_id")
 
 
@@ -133,11 +130,10 @@ def legal_session_id(value: str) -> str:
     Raises:
         Problem: 400 if it may not.
     """
-    if not 1 <= len(value) <= KEY_LIMIT or _ILLEGAL.search(value):
-        raise problems.bad_value(
-            "session_id", value, f"1 to {KEY_LIMIT} characters, without '/', '\\', '#', '?' and control characters"
-        )
-    return value
+    try:
+        return naming.legal_session_key(value)
+    except ValueError as error:
+        raise problems.Problem(400, str(error), kind="invalid-parameter") from error
 
 
 def _body(request: messages.Request) -> Mapping[str, Any]:
@@ -188,8 +184,8 @@ def _key(request: messages.Request, body: Mapping[str, Any]) -> str | None:
     if len(given) > 1:
         raise problems.Problem(400, "Idempotency-Key and correlation_id disagree. Give one.", kind="invalid-parameter")
     key = next(iter(given), None)
-    if key is not None and len(key) > KEY_LIMIT:
-        raise problems.bad_value("Idempotency-Key", key, f"at most {KEY_LIMIT} characters")
+    if key is not None and len(key) > naming.KEY_LIMIT:
+        raise problems.bad_value("Idempotency-Key", key, f"at most {naming.KEY_LIMIT} characters")
     return key
 
 

@@ -13,10 +13,12 @@ from typing import Any, Final, Protocol, Self
 
 from perdure import app as apps
 from perdure import errors
+from perdure.agents import naming as agents_naming
 from perdure.engine import engine, records
 from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
+from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, service
 from perdure.routes import runs, site
 from perdure.workflow import addresses, events, hosted, protocol
@@ -207,7 +209,9 @@ class LocalHost:
             orchestrators[agent.orchestrator.name] = agent.orchestrator
         folder = self.app.app_folder or pathlib.Path()
         told = self._settings or settings.Settings(folder, self.hub)
-        self.functions = service.Functions(declared.of(self.app), folder, told.task_hub)
+        entities = [agents_naming.entity(name) for name in agents]
+        functions = declared.of(self.app, agents=entities, taken=[*orchestrators, *activities])
+        self.functions = service.Functions(functions, folder, told.task_hub)
         orchestrators = {**self.functions.orchestrators, **orchestrators}
         activities = {**self.functions.activities, **activities}
         self.engine = engine.Engine(
@@ -219,7 +223,7 @@ class LocalHost:
         self.sessions = engine_sessions.EngineSessions(self.engine, agents)
         self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
         payloads.engine = self.engine
-        self.functions.attach(self.engine)
+        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions))
         await self.engine.start()
         self.resumed = self.engine.in_memory
         try:

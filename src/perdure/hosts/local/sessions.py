@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from agent_framework import AgentResponse
 from opentelemetry import propagate
 
 from perdure import errors
@@ -124,6 +125,20 @@ class EngineSessions:
         if told.entry is not None:
             return self._turn(bound, instance_id, told.entry)
         return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, told.failure)
+
+    def response(self, agent: str, session_id: str, correlation_id: str) -> AgentResponse[Any]:
+        """Give what the agent answered in a turn that ended well.
+
+        Raises:
+            SessionGone: If the session was deleted meanwhile.
+        """
+        bound = self._bounds[agent]
+        instance_id = bound.instance(session_id)
+        ref = receipt(self._engine, instance_id, correlation_id)
+        found = None if ref is None else log.answer(bound.values_of(instance_id), bound.entry(instance_id, ref))
+        if found is None:
+            raise _gone(instance_id)
+        return found
 
     async def get(self, agent: str, session_id: str) -> sessions.Session | None:
         """Give a session, or None for an unknown id."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -47,7 +47,7 @@ Kind = Literal["orchestrator", "activity", "entity", "route", "timer"]
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """The functions of an app, by kind and name in lower case."""
+    """The functions of an app, by kind and name in lower case; ``agents`` has the names of its agents' entities."""
 
     orchestrator: Mapping[str, Function] = {}
     activity: Mapping[str, Function] = {}
@@ -55,6 +55,7 @@ class Declared(msgspec.Struct, frozen=True):
     route: Mapping[str, Function] = {}
     timer: Mapping[str, Function] = {}
     unserved: Sequence[Unserved] = ()
+    agents: Mapping[str, str] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to serve."""
@@ -67,9 +68,12 @@ class Declared(msgspec.Struct, frozen=True):
             LookupError: If there is none.
         """
         functions: Mapping[str, Function] = getattr(self, kind)
-        found = functions.get(name.casefold())
+        known = {folded: function.name for folded, function in functions.items()}
+        if kind == "entity":
+            known |= self.agents
+        found = known.get(name.casefold())
         if found is None:
-            names = ", ".join(repr(function.name) for function in functions.values())
+            names = ", ".join(repr(each) for each in known.values())
             there = (
                 f"the following are the known {kind} functions: {names}" if names else f"there are no {kind} functions"
             )
@@ -77,7 +81,7 @@ class Declared(msgspec.Struct, frozen=True):
                 f"The function {name!r} doesn't exist, is disabled, or is not an {kind} function. "
                 f"Additional info: {there}."
             )
-        return found.name
+        return found
 
 
 _KINDS: Mapping[str, tuple[Kind, str]] = {
@@ -89,21 +93,34 @@ _KINDS: Mapping[str, tuple[Kind, str]] = {
 }
 
 
-def of(app: function_app.FunctionRegister, *, skipped: frozenset[str] = frozenset()) -> Declared:
+_DURABLE = ("orchestrator", "activity", "entity")
+
+
+def of(
+    app: function_app.FunctionRegister,
+    *,
+    skipped: frozenset[str] = frozenset(),
+    agents: Iterable[str] = (),
+    taken: Iterable[str] = (),
+) -> Declared:
     """Give the functions of an app.
 
     Args:
         app: The app.
         skipped: Names of functions that are served in another way.
+        agents: Names of the entities that the app's agents are.
+        taken: Names of what else is hosted beside them.
 
     Raises:
-        UsageError: If two have one name, or one has no trigger.
+        UsageError: If two have one name, one has no trigger, or one has the name of an agent or workflow.
     """
     try:
         functions = sdk.functions_of(app)
     except ValueError as error:
         raise errors.UsageError(f"The functions of the app cannot be used: {error}") from error
     found: dict[str, dict[str, Function]] = {kind: {} for kind, _ in _KINDS.values()}
+    entities = {name.casefold(): name for name in agents}
+    reserved = {*entities, *(name.casefold() for name in taken)}
     unserved: list[Unserved] = []
     for function in functions:
         name = function.get_function_name() or "?"
@@ -118,8 +135,13 @@ def of(app: function_app.FunctionRegister, *, skipped: frozenset[str] = frozense
             raise errors.UsageError(
                 f"Two {kind} functions are called {named.name!r} (in any case).", "Give one of them another name."
             )
+        if kind in _DURABLE and named.name.casefold() in reserved:
+            raise errors.UsageError(
+                f"The {kind} function {named.name!r} has the durable name of an agent or workflow of the app.",
+                "Give it another name; those with 'dafx-' are for agents and workflows.",
+            )
         found[kind][named.name.casefold()] = named
-    return Declared(**found, unserved=unserved)
+    return Declared(**found, unserved=unserved, agents=entities)
 
 
 def _unserved(function: function_app.Function) -> str:

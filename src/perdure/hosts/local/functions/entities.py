@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from perdure.engine import engine
-from perdure.hosts.local.functions import declared, invocation, shim
+from perdure.hosts.local.functions import agents, declared, invocation, shim
 from perdure.workflow import protocol
 
 ACTIVITY = "@entity"
@@ -65,6 +65,10 @@ class Entities:
     Args:
         functions: The functions of the app.
         invoker: What calls them.
+
+    Attributes:
+        engine: The engine; set before it starts.
+        agents: The entities that are agents; set likewise.
     """
 
     def __init__(self, functions: declared.Declared, invoker: invocation.Invoker) -> None:
@@ -73,6 +77,7 @@ class Entities:
         self._queues: dict[tuple[str, str], _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine: engine.Engine
+        self.agents: agents.Agents
 
     async def __call__(self, instance_id: str, key: str, call: Any) -> protocol.Outcome:
         """Take a message, as an activity of whoever sent it."""
@@ -84,9 +89,12 @@ class Entities:
 
         Raises:
             LookupError: If there is no such entity function.
+            Refused: If it is an agent, and that fails.
             HubError: If the new state could not be made durable.
         """
         name, key = shim.entity_of(message.name)
+        if name in self.agents:
+            return await self.agents.take(name, key, message)
         self._functions.known("entity", name)
         function = self._functions.entity[name.casefold()]
         async with self._alone(name, key):

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from perdure import errors
 from perdure.engine import engine, records
 from perdure.hosts.local.functions import (
+    agents,
     call_http,
     declared,
     entities,
@@ -69,8 +70,9 @@ class Functions:
             activities[each.name] = _Activity(each, self._invoker)
         self.activities: Mapping[str, protocol.Activity] = activities
 
-    def attach(self, durable: engine.Engine) -> None:
-        """Take the engine, once it is there."""
+    def attach(self, durable: engine.Engine, living: agents.Agents) -> None:
+        """Take the engine, once it is there, and the agents on it."""
+        self.entities.agents = living
         self.instances = instances.Instances(durable, self.declared)
         self._engine = self.entities.engine = durable
         self._management = management.Management(self.instances, self.entities, self._hub)
