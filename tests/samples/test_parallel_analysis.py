@@ -53,12 +53,13 @@ def test_the_readers_are_at_work_at_once_and_a_large_contract_stays_out_of_the_e
 
 
 def test_after_a_kill_only_the_reader_that_had_not_answered_is_asked_again(tmp_path: pathlib.Path) -> None:
-    never = threading.Event()
+    asked, never = threading.Event(), threading.Event()
 
     def reply(call: Call) -> Reply:
-        asked_for_duties = "must be done" in json.dumps(call.body)
-        first = sum("must be done" in json.dumps(one.body) for one in server.calls) == 1
-        return Reply('{"points": ["Found."]}', wait_for=never if asked_for_duties and first else None)
+        if "must be done" in json.dumps(call.body) and not asked.is_set():
+            asked.set()
+            return Reply("Too late.", wait_for=never)
+        return Reply('{"points": ["Found."]}')
 
     with ModelServer(reply) as server, tried.sample("parallel_analysis", tmp_path, model=server.base_url) as it:
         served.post(it.host.url, "The client must pay.", run_id="r")
@@ -67,6 +68,7 @@ def test_after_a_kill_only_the_reader_that_had_not_answered_is_asked_again(tmp_p
             done += line == "event: executor_completed"
             if done == 4:  # the intake, two readers and the figures
                 break
+        assert asked.wait(served.PATIENCE_SECONDS)
         it.restart()
         ended = served.finished(it.host.url, "r", "contract")
 

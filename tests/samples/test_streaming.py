@@ -42,17 +42,20 @@ def test_the_guide_is_followed_to_its_end_and_its_writer_answers_in_the_hosts_te
 
 
 def test_the_client_goes_on_when_the_host_was_killed_and_no_chapter_comes_twice(tmp_path: pathlib.Path) -> None:
-    never = threading.Event()
+    asked, never = threading.Event(), threading.Event()
 
     def reply(call: Call) -> Reply:
         if "Which chapters" in call.last_text:
             return Reply(json.dumps({"chapters": CHAPTERS}))
-        killed = "What to see" in call.last_text and len(server.calls) == 3
-        return Reply("A chapter.", wait_for=never if killed else None)
+        if "What to see" in call.last_text and not asked.is_set():
+            asked.set()
+            return Reply("Too late.", wait_for=never)
+        return Reply("A chapter.")
 
     with ModelServer(reply) as server, tried.sample("streaming", tmp_path, model=server.base_url) as it:
         following = _follow(it)
         following.expect("## Getting there")
+        assert asked.wait(served.PATIENCE_SECONDS)
         it.host.kill()
         following.expect("trying again")
         it.restart()
