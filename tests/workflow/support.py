@@ -6,13 +6,13 @@ import asyncio
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agent_framework import Workflow
 
 from perdure import app as app_module
-from perdure.payloads import store
+from perdure.payloads import refs, store
 from perdure.testing import memory_engine
 from perdure.workflow import hosted, orchestrator, protocol, run_state
 
@@ -23,6 +23,17 @@ Mode = Literal["steady", "rebuilt", "thirds", "fresh"]
 
 MODES: tuple[Mode, ...] = ("steady", "rebuilt", "thirds", "fresh")
 """Never rebuilt; rebuilt from its history after every landing; after every third; and each step in a new process."""
+
+Answerer = Callable[[Any], Any]
+"""Gives the answer to what was asked."""
+
+_OF_THE_RUNNER = frozenset(
+    {
+        *("started", "status", "superstep_started", "superstep_completed", "completed", "failed", "parked", "rewound"),
+        *("executor_invoked", "executor_completed", "executor_failed", "executor_bypassed", "warning", "error"),
+        *("output", "intermediate", "data", "request_info", "response"),
+    }
+)
 
 _EVERY: Mapping[Mode, int] = {"steady": 0, "rebuilt": 1, "thirds": 3, "fresh": 1}
 _ids = itertools.count(1)
@@ -38,7 +49,8 @@ class Result:
         state: Its final shared state, without the framework's own keys; empty if it failed.
         supersteps: Who was invoked in each superstep, and with what.
         failure: Type and message of what it failed with.
-        events: Type and data of each event, hosted runs only.
+        asked: Who asked, and what, in the order in which it was answered.
+        events: Type and data of each event; in process only those that are the workflow's own, without data.
         run: The run's id, hosted runs only.
     """
 
@@ -47,6 +59,7 @@ class Result:
     state: dict[str, Any] = field(default_factory=dict)
     supersteps: list[list[tuple[str, Any]]] = field(default_factory=list)
     failure: tuple[str, str] | None = None
+    asked: list[tuple[str, Any]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     run: str = ""
 
@@ -58,34 +71,69 @@ class Result:
         """The executors of each superstep, sorted."""
         return [sorted(executor for executor, _ in step) for step in self.supersteps]
 
+    def own_events(self) -> list[str]:
+        """The types of the events that the workflow made up."""
+        return sorted(kind for kind, _ in self.events if kind not in _OF_THE_RUNNER)
+
     def warnings(self, code: str) -> list[dict[str, Any]]:
         """The warning events of a kind."""
         return [data for kind, data in self.events if kind == "warning" and data.get("code") == code]
 
 
-async def in_process(workflow: Workflow, value: Any, on_superstep: Callable[[], None] = lambda: None) -> Result:
-    """Run with ``Workflow.run()``: what it does there is what it must do when hosted."""
+async def in_process(
+    workflow: Workflow,
+    value: Any,
+    on_superstep: Callable[[], None] = lambda: None,
+    *,
+    answer: Answerer | None = None,
+    **options: Any,
+) -> Result:
+    """Run with ``Workflow.run()``: what it does there is what it must do when hosted.
+
+    Args:
+        workflow: The workflow.
+        value: Its input.
+        on_superstep: Told when a superstep begins.
+        answer: Answers what it asks, always the request that is open for longest; nobody does if not given.
+        options: What else the run is given: tools and such.
+    """
     result = Result()
     failure: tuple[str, str] | None = None
+    asked: dict[str, Any] = {}
+    given: dict[str, Any] = {"message": value, **options}
     try:
-        # What run() without a stream does, event by event: there a failed run gives none.
-        async for event in workflow._run_core(value):  # pyright: ignore[reportPrivateUsage]
-            if event.type == "superstep_started":
-                on_superstep()
-                result.supersteps.append([])
-            elif event.type == "executor_invoked":
-                result.supersteps[-1].append((event.executor_id or "", event.data))
-            elif event.type == "output":
-                result.outputs.append(event.data)
-            elif event.type == "intermediate":
-                result.intermediate.append(event.data)
+        while given:
+            # What run() without a stream does, event by event: there a failed run gives none.
+            async for event in workflow._run_core(**given):  # pyright: ignore[reportPrivateUsage]
+                if event.type == "superstep_started":
+                    on_superstep()
+                    result.supersteps.append([])
+                elif event.type == "executor_invoked":
+                    result.supersteps[-1].append((event.executor_id or "", event.data))
+                elif event.type == "output":
+                    result.outputs.append(event.data)
+                elif event.type == "intermediate":
+                    result.intermediate.append(event.data)
+                elif event.type == "request_info":
+                    asked[event.request_id] = event
+                elif event.type not in _OF_THE_RUNNER:
+                    result.events.append((event.type, {}))
+            if result.supersteps and not result.supersteps[-1]:
+                # In process a superstep also passes when what was sent reached nobody; a hosted run is over then.
+                result.supersteps.pop()
+            given = {}
+            if answer is not None and asked:
+                request = next(iter(asked))
+                event = asked.pop(request)
+                result.asked.append((event.source_executor_id, event.data))
+                streaming = {"streaming": options["streaming"]} if "streaming" in options else {}
+                given = {"responses": {request: answer(event.data)}, **streaming}
     except Exception as error:
         failure = (type(error).__name__, str(error))
-    if result.supersteps and not result.supersteps[-1]:
-        # In process a superstep also passes when what was sent reached nobody; a hosted run is over then.
-        result.supersteps.pop()
+        if result.supersteps and not result.supersteps[-1]:
+            result.supersteps.pop()
     state = {} if failure else _user_state(workflow._runner.state.export_state())  # pyright: ignore[reportPrivateUsage]
-    return Result(result.outputs, result.intermediate, state, result.supersteps, failure)
+    return replace(result, state=state, failure=failure)
 
 
 def app_of(workflow: hosted.Source, **options: Any) -> app_module.AgentFunctionApp:
@@ -120,7 +168,9 @@ class Process:
         """The same app in a new process, over the same store."""
         return Process(self.build, self.payloads, **self.options)
 
-    def engine(self, mode: Mode = "steady") -> tuple[memory_engine.MemoryEngine, Watched]:
+    def engine(
+        self, mode: Mode = "steady", on_turn: Callable[[str], None] = lambda run: None
+    ) -> tuple[memory_engine.MemoryEngine, Watched]:
         """Give an engine, and what watches its activities."""
         watched = Watched(self, fresh=mode == "fresh")
         engine = memory_engine.MemoryEngine(
@@ -128,18 +178,32 @@ class Process:
             watched,
             payloads=self.payloads,
             rebuild_every=_EVERY[mode],
+            on_turn=on_turn,
         )
         return engine, watched
 
     async def run(
-        self, value: Any, *, mode: Mode = "steady", run: str = "", trace: dict[str, str] | None = None
+        self,
+        value: Any,
+        *,
+        mode: Mode = "steady",
+        run: str = "",
+        trace: dict[str, str] | None = None,
+        answer: Answerer | None = None,
     ) -> Result:
-        """Run to the end."""
+        """Run to the end; with ``answer``, the request that is open for longest is answered whenever it waits."""
         run = run or f"run-{next(_ids)}"
         ref, blobs = self.hosted.encode(value)
         await self.payloads.put(run, blobs)
-        engine, watched = self.engine(mode)
-        ended = await engine.run(self.bound.orchestrator.name, run, self.bound.start(ref, trace or {}))
+        turned = asyncio.Event()
+        engine, watched = self.engine(mode, lambda _: turned.set())
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(
+                engine.run(self.bound.orchestrator.name, run, self.bound.start(ref, trace or {}))
+            )
+            running.add_done_callback(lambda _: turned.set())
+            asked = [] if answer is None else await self._answer(engine, run, answer, turned, running)
+        ended = running.result()
         events = [self.bound.event(run, data) for data in engine.events[run]]
         failure = (ended.failure.type, ended.failure.message) if ended.failure else None
         steps = [watched.calls[number] for number in sorted(watched.calls)]
@@ -149,9 +213,38 @@ class Process:
             {} if ended.output is None else _user_state(self.bound.state(run, ended.output)),
             [[(executor, value) for _, executor, value in sorted(step, key=_ordinal)] for step in steps],
             failure,
+            asked,
             events,
             run,
         )
+
+    async def _answer(
+        self,
+        engine: memory_engine.MemoryEngine,
+        run: str,
+        answer: Answerer,
+        turned: asyncio.Event,
+        running: asyncio.Task[protocol.Ended],
+    ) -> list[tuple[str, Any]]:
+        asked: list[tuple[str, Any]] = []
+        while not running.done():
+            turned.clear()
+            said = engine.statuses.get(run)
+            status = None if said is None else orchestrator.decode_status(said)
+            if status is None or not status.idle:
+                await turned.wait()
+                continue
+            request = status.requests[0]
+            values = (self.again() if engine.rebuild_every else self).bound.values_of(run)
+            data = values.decode(request.data)
+            asked.append((request.executor, data))
+            kept: list[refs.Blob] = []
+            given = orchestrator.encode_answer(
+                run_state.Answer(request.id, values.encode(answer(data), kept, where="an answer"))
+            )
+            await self.payloads.put(run, kept)
+            await engine.raise_event(run, orchestrator.ANSWER, given)
+        return asked
 
 
 class Watched(Mapping[str, protocol.Activity]):
@@ -185,22 +278,36 @@ class Watched(Mapping[str, protocol.Activity]):
         return outcome
 
 
-async def hosted_run(workflow: Build, value: Any, *, mode: Mode = "steady", **options: Any) -> Result:
+async def hosted_run(
+    workflow: Build, value: Any, *, mode: Mode = "steady", answer: Answerer | None = None, **options: Any
+) -> Result:
     """Host a workflow in memory and run it once."""
-    return await Process(workflow, **options).run(value, mode=mode)
+    return await Process(workflow, **options).run(value, mode=mode, answer=answer)
 
 
-async def both(workflow: Build, value: Any, *, modes: Sequence[Mode] = MODES, **options: Any) -> Result:
-    """Run in process and hosted, in every mode; all must agree. Gives the last hosted result."""
-    expected = await in_process(workflow(), value)
+async def both(
+    workflow: Build,
+    value: Any,
+    *,
+    modes: Sequence[Mode] = MODES,
+    answer: Callable[[], Answerer | None] = lambda: None,
+    **options: Any,
+) -> Result:
+    """Run in process and hosted, in every mode; all must agree. Gives the last hosted result.
+
+    ``answer`` makes the one who answers what is asked, anew for each run.
+    """
+    expected = await in_process(workflow(), value, answer=answer())
     actual = Result()
     for mode in modes:
-        actual = await hosted_run(workflow, value, mode=mode, **options)
+        actual = await hosted_run(workflow, value, mode=mode, answer=answer(), **options)
         assert plain(actual.failure) == plain(expected.failure), mode
         if expected.failure is None:
             assert plain(actual.outputs) == plain(expected.outputs), mode
             assert len(actual.intermediate) == len(expected.intermediate), mode
         assert plain(actual.state) == plain(expected.state), mode
+        assert plain(actual.asked) == plain(expected.asked), mode
+        assert actual.own_events() == expected.own_events(), mode
         assert actual.invoked() == expected.invoked(), mode
         for executor in {executor for step in expected.supersteps for executor, _ in step}:
             assert plain(actual.received(executor)) == plain(expected.received(executor)), (mode, executor)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from agent_framework import Agent, AgentExecutorResponse, Executor, Message, Workflow, WorkflowContext, handler
 from agent_framework_orchestrations import ConcurrentBuilder, SequentialBuilder
-from tests.workflow import support
+from tests.workflow import support, teams
 
 from perdure import testing
 
@@ -62,6 +62,37 @@ BUILDERS: dict[str, Callable[[], Workflow]] = {
     "concurrent": _concurrent,
     "concurrent with a callback": _concurrent_with_callback,
 }
+
+
+TEAMS: dict[str, Callable[[], Workflow]] = {
+    "group chat": teams.group_chat,
+    "group chat until a condition": teams.group_chat_until,
+    "group chat with intermediate outputs": teams.group_chat_with_intermediate,
+    "group chat led by an agent": teams.group_chat_with_chair,
+    "group chat with a tool to approve": teams.group_chat_with_publisher,
+    "group chat with people": teams.group_chat_with_people,
+    "group chat of one's own": teams.group_chat_of_ones_own,
+    "handoff": teams.handoff,
+    "handoff until a condition": teams.handoff_until,
+    "handoff in autonomous mode": teams.handoff_alone,
+    "handoff with a tool to approve": teams.handoff_with_approval,
+    "magentic": teams.magentic,
+    "magentic that stalls": teams.magentic_that_stalls,
+    "magentic with plan review": teams.magentic_reviewed,
+    "magentic with a tool to approve": teams.magentic_with_approval,
+    "magentic at its limit": teams.magentic_at_its_limit,
+    "sequential with people": teams.sequence_with_people,
+    "sequential with people everywhere": teams.sequence_with_people_last,
+    "concurrent with people": teams.concurrent_with_people,
+}
+
+
+@pytest.mark.parametrize("name", TEAMS)
+async def test_team_runs_hosted_as_in_process(name: str) -> None:
+    """GroupChat, Handoff and Magentic run hosted, those whom they ask included, whatever restarts come between."""
+    result = await support.both(TEAMS[name], "run-1, please publish", answer=teams.answers)
+    assert result.failure is None
+    assert result.outputs
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -291,7 +291,7 @@ class Core:
     def _announce(self, turn: instance.Turn) -> None:
         live = turn.live
         live.uncommitted -= 1
-        live.shown = (turn.time, turn.custom_status)
+        live.shown = (turn.time, turn.custom_status, _events(turn))
         for work in turn.cancelled:
             if work.kind == "activity":
                 self._running.cancel(live.instance_id, work.key)
@@ -494,3 +494,8 @@ class Core:
 def _refused(work: instance.Work) -> protocol.Ended:
     message = f"The child {work.child_id!r} exists already and belongs to another orchestration."
     return protocol.Ended(failure=protocol.Failure("InstanceExists", message))
+
+
+def _events(turn: instance.Turn) -> int:
+    """How many events its instance had emitted when it was over."""
+    return turn.live.events if turn.row is None else turn.row.events

@@ -300,8 +300,7 @@ class Engine:
 
     def events(self, instance_id: str, after: int = 0, limit: int = 1000) -> list[records.Event]:
         """Give up to ``limit`` events with ids above ``after``."""
-        number = queries.number(self._readers, self._core.live, instance_id)
-        return [] if number is None else queries.events(self._readers, number, after, limit)[0]
+        return queries.events(self._readers, self._core.live, instance_id, after, limit)[0]
 
     async def follow(self, instance_id: str, after: int = 0) -> AsyncIterator[records.Event]:
         """Give the events with ids above ``after`` and those to come; ends when the instance has and all are given."""
@@ -314,10 +313,9 @@ class Engine:
                 signal.clear()
                 # Asked before the events are read: an end seen here has all its events before it.
                 view = self.view(instance_id)
-                number = queries.number(self._readers, self._core.live, instance_id)
-                more = number is not None
-                while more and number is not None:
-                    found, seq = queries.events(self._readers, number, after, EVENTS_PAGE, seq)
+                more = True
+                while more:
+                    found, seq = queries.events(self._readers, self._core.live, instance_id, after, EVENTS_PAGE, seq)
                     for event in found:
                         after = event.id
                         yield event

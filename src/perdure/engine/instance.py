@@ -97,6 +97,9 @@ class Turn:
 _NO_TURN: Turn = Turn.__new__(Turn)
 
 
+Shown = tuple[float, bytes | None, int]
+
+
 class _Offer:
     """A state offered to ``keep``, with what else was true at that moment."""
 
@@ -120,7 +123,7 @@ class Live:
         busy: The number of outstanding activities and children.
         uncommitted: Turns whose commit is still to come; kept by the shell.
         parked_row: Whether the newest row says that it is parked; kept by the shell.
-        shown: Time and custom status of the last committed turn; kept by the shell.
+        shown: Time, custom status and number of events of the last committed turn; kept by the shell.
     """
 
     __slots__ = (
@@ -187,7 +190,7 @@ class Live:
         self.ended: protocol.Ended | None = None
         self.uncommitted = 0
         self.parked_row = False
-        self.shown: tuple[float, bytes | None] | None = None
+        self.shown: Shown | None = None
         self._orchestrator = orchestrator
         self._steps: protocol.Steps | None = None
         self._offer: _Offer | None = None

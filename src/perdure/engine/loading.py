@@ -120,5 +120,5 @@ def _rebuild(
     )
     turn = live.rebuild(kept, rows, epoch)
     live.parked_row = bool(row.parked)
-    live.shown = (live.now, live.custom_status)
+    live.shown = (live.now, live.custom_status, live.events)
     return Loaded(live, turn)

@@ -64,13 +64,29 @@ def page(
 
 
 def events(
-    readers: reader.Readers, number: int, after: int, limit: int, seq: int = 0
+    readers: reader.Readers,
+    live: Mapping[str, instance.Live],
+    instance_id: str,
+    after: int,
+    limit: int,
+    seq: int = 0,
 ) -> tuple[list[records.Event], int]:
-    """Give up to ``limit`` events with ids above ``after``, and the landing from which to look on."""
+    """Give up to ``limit`` events with ids above ``after``, and the landing from which to look on.
+
+    What is on disk is ahead of what :func:`view` shows for as long as a commit is not announced: an event waits for
+    the status that goes with it.
+    """
+    stored = number(readers, live, instance_id)
+    if stored is None:
+        return [], seq
+    present = live.get(instance_id)
+    shown = None if present is None or present.shown is None or present.ended is not None else present.shown[2]
     found: list[records.Event] = []
     while len(found) < limit:
-        rows = readers.rows("select_events", (number, seq, after, limit))
+        rows = readers.rows("select_events", (stored, seq, after, limit))
         for row in map(records.Row._make, rows):
+            if shown is not None and row.events > shown:
+                return found[:limit], seq
             record = records.decode_record(row.record)
             first = row.events - len(record.events) + 1
             found += [
@@ -103,7 +119,7 @@ def _overlay(live: Mapping[str, instance.Live], stored: records.InstanceView) ->
     return _live_view(present, present.shown)
 
 
-def _live_view(live: instance.Live, shown: tuple[float, bytes | None]) -> records.InstanceView:
+def _live_view(live: instance.Live, shown: instance.Shown) -> records.InstanceView:
     return records.InstanceView(
         id=live.instance_id,
         name=live.name,

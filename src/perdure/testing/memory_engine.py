@@ -26,6 +26,7 @@ class MemoryEngine:
         rebuild_every: Throw a generator away after every so many landings and run it again over the history,
             as a host does after a crash; 0 for never.
         clock: Gives the time in seconds since the epoch.
+        on_turn: Told the id of an orchestration after each of its turns, when its events and status are there.
 
     Attributes:
         payloads: The payload store.
@@ -42,6 +43,7 @@ class MemoryEngine:
         payloads: store.PayloadStore | None = None,
         rebuild_every: int = 0,
         clock: Callable[[], float] = time.time,
+        on_turn: Callable[[str], None] = lambda instance_id: None,
     ) -> None:
         self.payloads = payloads if payloads is not None else store.MemoryPayloadStore()
         self.orchestrators = orchestrators
@@ -51,6 +53,7 @@ class MemoryEngine:
         self.events: dict[str, list[bytes]] = {}
         self.statuses: dict[str, bytes | None] = {}
         self._clock = clock
+        self._on_turn = on_turn
         self._instances: dict[str, memory_instance.Instance] = {}
         self._todo: collections.deque[Callable[[], None]] = collections.deque()
         self._doing = False
@@ -169,6 +172,7 @@ class MemoryEngine:
         for key in [key for key in instance.tasks if key not in instance.outstanding]:
             self._cancel(instance, key)
         instance.next_turn()
+        self._on_turn(instance.instance_id)
         if instance.ended is not None:
             self._let_go(instance)
             instance.over.set()
