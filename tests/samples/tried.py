@@ -6,7 +6,8 @@ import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -75,6 +76,14 @@ class Tried:
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    def until(self, title: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Send a request again and again until its answer is as wanted: an orchestration's status is not pushed."""
+        deadline = time.monotonic() + served.PATIENCE_SECONDS
+        while not holds(answer := self.ask(title)):
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.05)
+        return answer
 
     def _value(self, name: str, variables: Mapping[str, str]) -> str:
         if name in variables:
