@@ -19,7 +19,7 @@ from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, s
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
-from perdure.hosts.local.functions import declared, service
+from perdure.hosts.local.functions import declared, service, workflows
 from perdure.routes import runs, site
 from perdure.workflow import addresses, events, hosted, protocol
 
@@ -210,8 +210,9 @@ class LocalHost:
         folder = self.app.app_folder or pathlib.Path()
         told = self._settings or settings.Settings(folder, self.hub)
         entities = [agents_naming.entity(name) for name in agents]
-        functions = declared.of(self.app, agents=entities, taken=[*orchestrators, *activities])
-        self.functions = service.Functions(functions, folder, told.task_hub)
+        taken = [*orchestrators, *activities]
+        functions = declared.of(self.app, agents=entities, workflows=self._by_orchestration, taken=taken)
+        self.functions = service.Functions(functions, folder, told.task_hub, workflows.Workflows(self.bounds))
         orchestrators = {**self.functions.orchestrators, **orchestrators}
         activities = {**self.functions.activities, **activities}
         self.engine = engine.Engine(
@@ -223,7 +224,7 @@ class LocalHost:
         self.sessions = engine_sessions.EngineSessions(self.engine, agents)
         self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
         payloads.engine = self.engine
-        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions))
+        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions), self.runs)
         await self.engine.start()
         self.resumed = self.engine.in_memory
         try:

@@ -49,17 +49,17 @@ class EngineRuns:
         )
         if wait > 0 and not view.ended and view.input_digest == digest:
             view = await self._engine.wait(run_id, wait) or view
-        return self._run(view), new
+        return self.shown(view), new
 
     async def get(self, run_id: str) -> runs.Run | None:
         """Give a run, or None for an unknown id."""
         view = self._engine.view(run_id)
-        return None if view is None else self._run(view)
+        return None if view is None else self.shown(view)
 
     async def wait(self, run_id: str, seconds: float) -> runs.Run | None:
         """Give a run as soon as it has ended, or as it stands when the time is over."""
         view = await self._engine.wait(run_id, seconds)
-        return None if view is None else self._run(view)
+        return None if view is None else self.shown(view)
 
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
         """Answer an open request; durable when it returns."""
@@ -98,7 +98,7 @@ class EngineRuns:
             cursor=query.cursor,
             limit=query.limit,
         )
-        shown = [self._run(view, outputs=False) for view in views if not sessions.is_session(view.id)]
+        shown = [self.shown(view, outputs=False) for view in views if not sessions.is_session(view.id)]
         return runs.Page(shown, cursor)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
@@ -132,7 +132,8 @@ class EngineRuns:
         """Say whether the host can take work."""
         return not self.stopping
 
-    def _run(self, view: records.InstanceView, *, outputs: bool = True) -> runs.Run:
+    def shown(self, view: records.InstanceView, *, outputs: bool = True) -> runs.Run:
+        """Give a run as clients see it, out of what the engine says of it."""
         workflow, bound = self._by_orchestration.get(view.name, (view.name.removeprefix("dafx-"), None))
         output: list[Any] | None = None
         if outputs and bound is not None and view.output is not None:

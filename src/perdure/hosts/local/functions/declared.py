@@ -47,7 +47,10 @@ Kind = Literal["orchestrator", "activity", "entity", "route", "timer"]
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """The functions of an app, by kind and name in lower case; ``agents`` has the names of its agents' entities."""
+    """The functions of an app, by kind and name in lower case.
+
+    ``agents`` has the names of its agents' entities, ``workflows`` those of its workflows' orchestrations.
+    """
 
     orchestrator: Mapping[str, Function] = {}
     activity: Mapping[str, Function] = {}
@@ -56,6 +59,7 @@ class Declared(msgspec.Struct, frozen=True):
     timer: Mapping[str, Function] = {}
     unserved: Sequence[Unserved] = ()
     agents: Mapping[str, str] = {}
+    workflows: Mapping[str, str] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to serve."""
@@ -69,8 +73,7 @@ class Declared(msgspec.Struct, frozen=True):
         """
         functions: Mapping[str, Function] = getattr(self, kind)
         known = {folded: function.name for folded, function in functions.items()}
-        if kind == "entity":
-            known |= self.agents
+        known |= {"entity": self.agents, "orchestrator": self.workflows}.get(kind, {})
         found = known.get(name.casefold())
         if found is None:
             names = ", ".join(repr(each) for each in known.values())
@@ -101,6 +104,7 @@ def of(
     *,
     skipped: frozenset[str] = frozenset(),
     agents: Iterable[str] = (),
+    workflows: Iterable[str] = (),
     taken: Iterable[str] = (),
 ) -> Declared:
     """Give the functions of an app.
@@ -109,6 +113,7 @@ def of(
         app: The app.
         skipped: Names of functions that are served in another way.
         agents: Names of the entities that the app's agents are.
+        workflows: Names of the orchestrations that its workflows are.
         taken: Names of what else is hosted beside them.
 
     Raises:
@@ -141,7 +146,8 @@ def of(
                 "Give it another name; those with 'dafx-' are for agents and workflows.",
             )
         found[kind][named.name.casefold()] = named
-    return Declared(**found, unserved=unserved, agents=entities)
+    flows = {name.casefold(): name for name in workflows}
+    return Declared(**found, unserved=unserved, agents=entities, workflows=flows)
 
 
 def _unserved(function: function_app.Function) -> str:

@@ -1,4 +1,4 @@
-"""The instances of hand-written orchestrations: started, looked at and managed."""
+"""The instances of orchestrations, hand-written ones and the runs of workflows: started, looked at and managed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.engine import engine, records
-from perdure.hosts.local.functions import declared, history, orchestration
+from perdure.hosts.local.functions import declared, history, orchestration, workflows
 from perdure.hosts.local.functions.history import Kind
+from perdure.routes import runs
 
 PAGE = 500
 ID_LIMIT = 100
@@ -27,10 +28,12 @@ class State(NamedTuple):
     Attributes:
         view: What the engine says of it.
         status: What it says of itself.
+        outputs: What a workflow gave; None for a function, and until it has ended.
     """
 
     view: records.InstanceView
     status: orchestration.Status
+    outputs: list[Any] | None = None
 
     @property
     def runtime_status(self) -> str:
@@ -42,6 +45,8 @@ class State(NamedTuple):
         """What it returned, or why it failed or was terminated; None while it runs."""
         if self.view.failure is not None:
             return self.view.failure.message
+        if self.outputs is not None:
+            return self.outputs
         return None if self.view.output is None else json.loads(self.view.output)
 
 
@@ -51,12 +56,14 @@ class Instances:
     Args:
         durable: The engine; started.
         functions: The functions of the app.
+        flows: Its workflows.
     """
 
-    def __init__(self, durable: engine.Engine, functions: declared.Declared) -> None:
+    def __init__(self, durable: engine.Engine, functions: declared.Declared, flows: workflows.Workflows) -> None:
         self._engine = durable
         self._functions = functions
-        self._names = [function.name for function in functions.orchestrator.values()]
+        self._flows = flows
+        self._names = [*(function.name for function in functions.orchestrator.values()), *flows.names]
 
     async def start(self, name: str, instance_id: str, value: Any) -> str:
         """Start an orchestration, in the place of an ended one of that id; gives its id. Accepted when it returns.
@@ -65,29 +72,48 @@ class Instances:
             LookupError: If there is no such orchestrator.
             ValueError: If the id cannot be used.
             Exists: If one of that id lives.
+            InvalidInput: If a workflow takes no such input.
             HubError: If it could not be made durable.
         """
         name = self._functions.known("orchestrator", name)
         instance_id = instance_id or uuid.uuid4().hex
         check_id(instance_id)
-        call = msgspec.json.encode(orchestration.Start(value))
         while True:
-            view, new = await self._engine.begin(name, instance_id, call)
+            status, new = await self._begin(name, instance_id, value)
             if new:
-                return view.id
-            if not view.ended:
-                raise Exists(f"An Orchestration instance with the status {view.status} already exists.")
+                return instance_id
+            if status not in runs.ENDED:
+                raise Exists(f"An Orchestration instance with the status {status} already exists.")
             await self._engine.purge(instance_id)
+
+    async def _begin(self, name: str, instance_id: str, value: Any) -> tuple[str, bool]:
+        if name in self._flows:
+            run, new = await self._flows.start(name, instance_id, value)
+            return run.status, new
+        view, new = await self._engine.begin(name, instance_id, msgspec.json.encode(orchestration.Start(value)))
+        return view.status, new
 
     def get(self, instance_id: str) -> State | None:
         """Give an instance, or None."""
         view = self._engine.view(instance_id)
-        return None if view is None or view.name not in self._names else _state(view)
+        return None if view is None or view.name not in self._names else self._state(view)
+
+    def _state(self, view: records.InstanceView) -> State:
+        if view.name in self._flows:
+            run = self._flows.shown(view)
+            return State(view, orchestration.Status(run.custom_status), run.output)
+        if view.custom_status is None:
+            return State(view, orchestration.Status())
+        return State(view, msgspec.json.decode(view.custom_status, type=orchestration.Status))
+
+    def is_workflow(self, state: State) -> bool:
+        """Whether an instance is the run of a workflow."""
+        return state.view.name in self._flows
 
     async def ended(self, instance_id: str, seconds: float) -> State | None:
         """Give an instance as soon as it has ended, or as it stands when the time is over."""
         view = await self._engine.wait(instance_id, seconds)
-        return None if view is None else _state(view)
+        return None if view is None else self._state(view)
 
     def query(
         self,
@@ -109,16 +135,20 @@ class Instances:
             cursor=cursor,
             limit=limit,
         )
-        states = [_state(view) for view in views]
+        states = [self._state(view) for view in views if not view.id.startswith("@")]
         return [state for state in states if not statuses or state.runtime_status in statuses], after
 
     def input(self, state: State) -> Any:
-        """Give what an instance was started with, or continued as new with."""
+        """Give what an instance was started with, or continued as new with; None for a workflow's run."""
+        if self.is_workflow(state):
+            return None
         found = self._engine.events(state.view.id, state.status.started - 1, 1)
         return json.loads(json.loads(found[0].data)["Input"]) if found else None
 
     def history(self, state: State) -> list[history.Event]:
-        """Give the history of an instance's last execution."""
+        """Give the history of an instance's last execution; that of a workflow's run is its event log, elsewhere."""
+        if self.is_workflow(state):
+            return []
         events: list[history.Event] = []
         after = state.status.started - 1
         while page := self._engine.events(state.view.id, after, PAGE):
@@ -126,12 +156,21 @@ class Instances:
             after = page[-1].id
         return events
 
-    async def raise_event(self, instance_id: str, name: str, text: str) -> bool:
-        """Send an event with JSON text; False if the instance has ended or is unknown."""
-        return await self._engine.raise_event(instance_id, name, text.encode())
+    async def raise_event(self, instance_id: str, name: str, value: Any) -> bool:
+        """Send an event, to a workflow an answer; False if the instance has ended or is unknown.
+
+        Raises:
+            LookupError: If a workflow has no request of that name.
+            InvalidInput: If the answer does not fit.
+        """
+        if self._is_flow(instance_id):
+            return await self._flows.raise_event(instance_id, name, value)
+        return await self._engine.raise_event(instance_id, name, json.dumps(value).encode())
 
     async def terminate(self, instance_id: str, reason: str) -> bool:
         """End an instance; False if it had ended or is unknown."""
+        if self._is_flow(instance_id):
+            return await self._flows.terminate(instance_id, reason)
         view = self._engine.view(instance_id)
         time = 0.0 if view is None else view.updated
         event = history.event(Kind.EXECUTION_TERMINATED, time, Input=reason)
@@ -144,11 +183,17 @@ class Instances:
 
     async def rewind(self, instance_id: str) -> bool:
         """Set a failed instance going again before its failure; False if it has not failed or belongs to another."""
+        if self._is_flow(instance_id):
+            return await self._flows.rewind(instance_id)
         return await self._engine.reopen(instance_id, orchestration.REWIND)
 
     async def purge(self, instance_id: str) -> bool:
         """Delete an ended instance; False if it has not ended or is unknown."""
         return await self._engine.purge(instance_id)
+
+    def _is_flow(self, instance_id: str) -> bool:
+        view = self._engine.view(instance_id)
+        return view is not None and view.name in self._flows
 
 
 def check_id(instance_id: str) -> None:
@@ -163,9 +208,3 @@ def check_id(instance_id: str) -> None:
         raise ValueError("Orchestration instance ids must not contain /, \\, #, ?, or control characters.")
     if len(instance_id) > ID_LIMIT:
         raise ValueError(f"Instance ID lengths must not exceed {ID_LIMIT} characters.")
-
-
-def _state(view: records.InstanceView) -> State:
-    if view.custom_status is None:
-        return State(view, orchestration.Status())
-    return State(view, msgspec.json.decode(view.custom_status, type=orchestration.Status))

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from perdure import errors
 from perdure.hosts.local.functions import entities, instances, orchestration, status
 from perdure.routes import messages
 
@@ -135,7 +136,7 @@ class Management:
     async def _started(self, request: messages.Request, name: str, instance_id: str, value: Any) -> Reply:
         try:
             instance_id = await self._instances.start(name, instance_id, value)
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, errors.EmptyInput, errors.InvalidInput) as error:
             return _error(400, "One or more of the arguments submitted is incorrect", error)
         except instances.Exists as error:
             return _error(409, str(error), error)
@@ -156,6 +157,8 @@ class Management:
         if state is None:
             error = ValueError(f"An orchestration with the instanceId {instance_id} was not found.")
             return _error(400, "InstanceId does not match a valid orchestration instance.", error)
+        if self._instances.is_workflow(state):
+            return _error(400, "A workflow's run is not restarted; start another one, or rewind it if it has failed.")
         fresh = _boolean(request, "restartWithNewInstanceId", True)
         value = self._instances.input(state)
         return await self._started(request, state.view.name, "" if fresh else instance_id, value)
@@ -221,7 +224,10 @@ class Management:
             value = msgspec.json.decode(request.body)
         except msgspec.DecodeError as error:
             return _error(400, "Invalid JSON content", error)
-        return _accepted(await self._instances.raise_event(instance_id, name, json.dumps(value)))
+        try:
+            return _accepted(await self._instances.raise_event(instance_id, name, value))
+        except (LookupError, errors.EmptyInput, errors.InvalidInput) as error:
+            return _error(400, "The event is no answer that the workflow takes", error)
 
     async def _terminate(self, request: messages.Request, instance_id: str) -> Reply:
         gone = self._gone(instance_id)
@@ -233,6 +239,9 @@ class Management:
         gone = self._gone(instance_id)
         if gone is not None:
             return gone
+        state = self._instances.get(instance_id)
+        if state is not None and self._instances.is_workflow(state):
+            return _error(400, "A workflow's run cannot be suspended or resumed on this host yet.")
         reason = request.query.get("reason", "")
         return _accepted(await self._instances.switch(instance_id, reason, suspend=suspend))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from perdure import tracebacks
-from perdure.hosts.local.functions import entities, history, sdk, shim
+from perdure.hosts.local.functions import entities, history, sdk, shim, workflows
 from perdure.hosts.local.functions.history import Kind
 from perdure.workflow import protocol
 
@@ -98,22 +98,25 @@ class FunctionOrchestrator:
         name: Its durable name.
         handle: The SDK's handler of it.
         known: Finds the functions it may call.
+        flows: The durable names of workflows.
     """
 
-    def __init__(self, name: str, handle: sdk.Handle, known: shim.Known) -> None:
+    def __init__(self, name: str, handle: sdk.Handle, known: shim.Known, flows: Container[str] = ()) -> None:
         self.name = name
         self._handle = handle
         self._known = known
+        self._flows = flows
 
     def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
         """Run from the start."""
         start = msgspec.json.decode(call, type=Start)
-        return _Running(self.name, self._handle, self._known, host, _Past(start.input, start.parent)).begin()
+        past = _Past(start.input, start.parent)
+        return _Running(self.name, self._handle, self._known, self._flows, host, past).begin()
 
     def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
         """Go on from a kept state."""
         past = msgspec.msgpack.decode(state, type=_Past)
-        return _Running(self.name, self._handle, self._known, host, past).resume()
+        return _Running(self.name, self._handle, self._known, self._flows, host, past).resume()
 
     def decode(self, data: bytes) -> Any:
         """Give a recorded result: JSON text."""
@@ -123,10 +126,19 @@ class FunctionOrchestrator:
 class _Running:
     """One orchestration as it runs."""
 
-    def __init__(self, name: str, handle: sdk.Handle, known: shim.Known, host: protocol.Host, past: _Past) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: sdk.Handle,
+        known: shim.Known,
+        flows: Container[str],
+        host: protocol.Host,
+        past: _Past,
+    ) -> None:
         self._name = name
         self._handle = handle
         self._known = known
+        self._flows = flows
         self._host = host
         self._past = past
         self._reported = ""
@@ -313,6 +325,8 @@ class _Running:
     def _schedule(self, key: str, step: shim.Step) -> None:
         if step.kind == "timer":
             self._host.timer(key, step.fire_at)
+        elif step.kind == "child" and step.name in self._flows:
+            self._host.activity(key, workflows.ACTIVITY, step)
         elif step.kind == "child":
             text = Start(step.input, self._host.instance_id)
             self._host.child(key, step.name, step.child_id, msgspec.json.encode(text))

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from perdure import errors
 from perdure.engine import engine, records
+from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import (
     agents,
     call_http,
@@ -25,6 +26,7 @@ from perdure.hosts.local.functions import (
     sdk,
     shim,
     timers,
+    workflows,
 )
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
@@ -42,21 +44,25 @@ class Functions:
         functions: What the app declares.
         folder: The app's folder.
         hub: The task hub's name.
+        flows: The app's workflows.
 
     Raises:
         UsageError: If the schedule of a timer cannot be read.
     """
 
-    def __init__(self, functions: declared.Declared, folder: pathlib.Path, hub: str) -> None:
+    def __init__(
+        self, functions: declared.Declared, folder: pathlib.Path, hub: str, flows: workflows.Workflows
+    ) -> None:
         sdk.quiet()
         self.declared = functions
         self.routes = http.routes_of(functions)
         self._invoker = invocation.Invoker(self.client, folder)
         self._hub = hub
+        self._flows = flows
         self._loop = asyncio.get_running_loop()
         self._address: asyncio.Future[tuple[str, str]] = self._loop.create_future()
         self.orchestrators: Mapping[str, protocol.Orchestrator] = {
-            each.name: orchestration.FunctionOrchestrator(each.name, each.call, functions.known)
+            each.name: orchestration.FunctionOrchestrator(each.name, each.call, functions.known, flows)
             for each in functions.orchestrator.values()
         } | {entities.SIGNAL: entities.SignalOrchestrator()}
         self.entities = entities.Entities(functions, self._invoker)
@@ -65,15 +71,17 @@ class Functions:
             entities.ACTIVITY: self.entities,
             shim.HTTP_ACTIVITY: call_http.request,
             orchestration.CLEAR_ACTIVITY: self._clear,
+            workflows.ACTIVITY: flows,
         }
         for each in functions.activity.values():
             activities[each.name] = _Activity(each, self._invoker)
         self.activities: Mapping[str, protocol.Activity] = activities
 
-    def attach(self, durable: engine.Engine, living: agents.Agents) -> None:
-        """Take the engine, once it is there, and the agents on it."""
+    def attach(self, durable: engine.Engine, living: agents.Agents, runs: engine_runs.EngineRuns) -> None:
+        """Take the engine, once it is there, with the agents and the runs of workflows on it."""
         self.entities.agents = living
-        self.instances = instances.Instances(durable, self.declared)
+        self._flows.runs = runs
+        self.instances = instances.Instances(durable, self.declared, self._flows)
         self._engine = self.entities.engine = durable
         self._management = management.Management(self.instances, self.entities, self._hub)
 
