@@ -5,6 +5,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := .ci/setup-venv pyproject.toml constraints.txt
+AZURITE := .ci/setup-azurite tests/azurite/package.json tests/azurite/package-lock.json
 
 .PHONY: demo test lint types pytest soak test-lowest test-newest clean
 
@@ -32,11 +33,13 @@ test-lowest test-newest: test-%: $(VENV)/dev.stamp
 	@.ci/test-framework $* $(VENV)
 
 $(VENV)/demo.stamp: $(SETUP)
-	@.ci/setup-venv "$(VENV)" "" "$@"
+	@.ci/setup-venv "$(VENV)" ""
+	@touch $@
 
-$(VENV)/dev.stamp: $(SETUP)
-	@.ci/setup-venv "$(VENV)" "[dev]" "$@"
-	@touch $(VENV)/demo.stamp
+$(VENV)/dev.stamp: $(SETUP) $(AZURITE)
+	@.ci/setup-venv "$(VENV)" "[dev]"
+	@.ci/setup-azurite "$(VENV)"
+	@touch $(VENV)/demo.stamp $@
 
 clean:
 	rm -rf "$(VENV)" "$(VENV)-lowest" "$(VENV)-newest" .mypy_cache .pytest_cache .ruff_cache .hypothesis

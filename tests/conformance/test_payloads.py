@@ -4,9 +4,10 @@ import pathlib
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.azurite import emulator
 
 from perdure.engine import engine
-from perdure.payloads import store
+from perdure.payloads import blob_store, store
 from perdure.testing.conformance import payloads as conformance
 
 
@@ -39,3 +40,19 @@ class TestEngine(conformance.PayloadsSuite):
 
         yield conformance.Bench(durable.payloads, reopen)
         await durable.close()
+
+
+class TestBlobPayloadStore(conformance.PayloadsSuite):
+    @pytest.fixture
+    async def bench(self, azurite: emulator.Azurite) -> AsyncIterator[conformance.Bench]:
+        container = azurite.container()
+        await container.open()
+
+        async def reopen() -> store.PayloadStore:
+            nonlocal container
+            await container.close()
+            container = azurite.container(container.name)
+            return blob_store.BlobPayloadStore(container)
+
+        yield conformance.Bench(blob_store.BlobPayloadStore(container), reopen)
+        await container.close()

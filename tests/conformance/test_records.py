@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.azurite import emulator
+
+from perdure.payloads import blob_store, records
+from perdure.testing.conformance import records as conformance
+
+
+class TestMemoryRecordStore(conformance.RecordsSuite):
+    @pytest.fixture
+    async def bench(self) -> conformance.Bench:
+        store = records.MemoryRecordStore()
+
+        async def reopen() -> records.RecordStore:
+            return store
+
+        return conformance.Bench(store, reopen)
+
+
+class TestBlobRecordStore(conformance.RecordsSuite):
+    @pytest.fixture
+    async def bench(self, azurite: emulator.Azurite) -> AsyncIterator[conformance.Bench]:
+        container = azurite.container()
+        await container.open()
+
+        async def reopen() -> records.RecordStore:
+            nonlocal container
+            await container.close()
+            container = azurite.container(container.name)
+            return blob_store.BlobRecordStore(container)
+
+        yield conformance.Bench(blob_store.BlobRecordStore(container), reopen)
+        await container.close()
