@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agent_framework import (
     Agent,
@@ -23,8 +20,8 @@ from agent_framework import (
 )
 from pydantic import BaseModel, Field
 
+import models
 from perdure import AgentFunctionApp, Deadline, WorkflowHitlContext
-from perdure.testing import ScriptedChatClient
 
 logger = logging.getLogger("approval")
 
@@ -94,28 +91,10 @@ class Reviewer(Executor):
             await ctx.yield_output("No reply sent.")
 
 
-def draft_by_rule(messages: Sequence[Message], options: Mapping[str, Any]) -> str:
-    """Draft without a model: the same words each time, and the feedback taken up word for word."""
-    asked = messages[-1].text
-    if asked.startswith("Draft it again."):
-        return f"Thank you for your mail. ({asked.removeprefix('Draft it again.').strip()})"
-    return "Thank you for your mail. We will look into it."
-
-
-def chat_client() -> Any:
-    """Give OpenAI's client if there is a key, else one that drafts by rule."""
-    if os.environ.get("OPENAI_API_KEY"):
-        from agent_framework.openai import OpenAIChatClient
-
-        return OpenAIChatClient()
-    logger.warning("No model is asked; drafts are made by rule. Set OPENAI_API_KEY and OPENAI_MODEL for a model.")
-    return ScriptedChatClient(draft_by_rule)
-
-
 def build_workflow() -> Workflow:
     """Build it: intake, drafter and reviewer, and from there back to the drafter."""
     drafter = AgentExecutor(
-        Agent(client=chat_client(), name="drafter", instructions="You draft short, friendly replies to mails."),
+        Agent(client=models.chat_client(), name="drafter", instructions="You draft short, friendly replies to mails."),
         id="drafter",
     )
     intake, reviewer = Intake(id="intake"), Reviewer()

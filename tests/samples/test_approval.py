@@ -1,62 +1,45 @@
 from __future__ import annotations
 
 import pathlib
-import sys
-from collections.abc import Iterator
-from typing import Any
 
-import pytest
-from tests.people import desk
+from tests.host import served
+from tests.samples import tried
 
-from perdure.hosts.local import loading
+from perdure.testing import ModelServer
 
-FOLDER = pathlib.Path(__file__).parents[2] / "samples" / "approval"
-MAIL = "Where is my parcel? It should have come on Monday."
+DRAFT = "Thank you for your mail. We will look into it."
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The sample as a host loads it, without a key."""
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    sys.modules.pop("function_app", None)
-    yield loading.load(FOLDER / "function_app.py")
-    sys.modules.pop("function_app", None)
+def test_a_draft_is_sent_back_and_the_next_one_is_approved_after_a_kill(tmp_path: pathlib.Path) -> None:
+    with tried.sample("approval", tmp_path) as it:
+        it.ask("A mail comes in")
+        first = it.asked("approval", "mail-1", 1)
+        assert it.host.expect("To be approved: POST (.*)")[1] == first["respondUrl"]
+        it.ask("Send it back")
+        second = it.asked("approval", "mail-1", 2)
+        it.restart()
+        it.ask("Approve")
+        it.events("approval", "mail-1", "completed")
+        ended = it.ask("What came of it")
+        assert not it.unsent
 
-
-async def test_a_draft_is_sent_once_it_is_approved(app: Any) -> None:
-    async with desk.hosted(app) as start:
-        at = await start(MAIL)
-        (asked,) = await at.parked(1)
-        await at.again()
-        await at.say(asked["requestId"], {"approved": True})
-        output = await at.output()
-
-    draft = "Thank you for your mail. We will look into it."
-    assert asked["requestData"] == {"mail": MAIL, "draft": draft, "round": 1}
-    assert set(asked["responseSchema"]["properties"]) == {"approved", "text", "feedback"}
-    assert "deadline" in asked
-    assert output == [f"Reply sent: {draft}"]
-
-
-async def test_a_draft_that_is_sent_back_is_drafted_again_and_may_be_edited(app: Any) -> None:
-    async with desk.hosted(app) as start:
-        at = await start(MAIL)
-        (first,) = await at.parked(1)
-        await at.say(first["requestId"], {"approved": False, "feedback": "Say that it comes on Friday."})
-        (second,) = await at.parked(2)
-        wrong = await at.answer(second["requestId"], {"approved": "maybe"})
-        await at.say(second["requestId"], {"approved": True, "text": "It comes on Friday."})
-        output = await at.output()
-
-    assert second["requestData"]["draft"] == "Thank you for your mail. (Say that it comes on Friday.)"
+    mail = "Where is my parcel? It should have come on Monday."
+    assert first["requestData"] == {"mail": mail, "draft": DRAFT, "round": 1}
+    assert set(first["responseSchema"]["properties"]) == {"approved", "text", "feedback"}
+    assert "deadline" in first
     assert second["requestData"]["round"] == 2
-    assert wrong.status_code == 422
-    assert output == ["Reply sent: It comes on Friday."]
+    assert ended["output"] == ["Reply sent: Thank you for your mail. (Say that it comes on Friday.)"]
 
 
-async def test_the_person_is_told_where_to_answer(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async with desk.hosted(app) as start:
-        (asked,) = await (await start(MAIL)).parked(1)
+def test_an_answer_that_fits_not_is_refused_and_one_may_edit_the_draft(tmp_path: pathlib.Path) -> None:
+    with ModelServer(["A draft."]) as server, tried.sample("approval", tmp_path, model=server.base_url) as it:
+        it.ask("A mail comes in")
+        asked = it.asked("approval", "mail-1", 1)
+        wrong = served.http.post(asked["respondUrl"], json={"approved": "maybe"})
+        edited = served.http.post(asked["respondUrl"], json={"approved": True, "text": "It comes on Friday."})
+        it.events("approval", "mail-1", "completed")
+        ended = it.ask("What came of it")
 
-    assert f"To be approved: POST {asked['respondUrl']}" in caplog.text
+    assert asked["requestData"]["draft"] == "A draft."
+    assert (wrong.status_code, edited.status_code) == (422, 200)
+    assert ended["output"] == ["Reply sent: It comes on Friday."]

@@ -1,26 +1,18 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 from tests.samples import tried
-
-
-def _asked(it: tried.Tried, times: int) -> Any:
-    """Wait until the run has been parked so often, and give what it asks."""
-    it.events("purchase", "laptop-1", "parked", times)
-    (asked,) = it.ask("Who is asked")["pendingHumanInputRequests"]
-    return asked
 
 
 def test_both_sign_on_the_run_on_top_and_it_is_ordered_after_a_kill_between_them(tmp_path: pathlib.Path) -> None:
     with tried.sample("nested_approval", tmp_path) as it:
         it.ask("Somebody wants")
-        first = _asked(it, 1)
+        first = it.asked("purchase", "laptop-1", 1)
         it.ask("Sign.")
-        second = _asked(it, 2)
+        second = it.asked("purchase", "laptop-1", 2)
         it.restart()
-        assert _asked(it, 2) == second
+        assert it.asked("purchase", "laptop-1", 2) == second
         it.ask("Sign.")
         it.events("purchase", "laptop-1", "completed")
         ended = it.ask("What came of it")
@@ -38,7 +30,7 @@ def test_a_refusal_ends_it_and_the_signatory_was_told_the_address(tmp_path: path
         assert refused.status_code == 400
         assert {error["pointer"] for error in refused.json()["errors"]} == {"/price", "/wanted_by"}
         it.ask("Somebody wants")
-        asked = _asked(it, 1)
+        asked = it.asked("purchase", "laptop-1", 1)
         assert it.host.expect("For the manager to sign: POST (.*)")[1] == asked["respondUrl"]
         it.ask("Or refuse.")
         it.events("purchase", "laptop-1", "completed")

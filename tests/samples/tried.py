@@ -77,6 +77,14 @@ class Tried:
         found: dict[str, Any] = answer.json()
         return found
 
+    def asked(self, workflow: str, run_id: str, times: int) -> dict[str, Any]:
+        """Wait until a run has been parked so often; gives the one request that is open then."""
+        self.events(workflow, run_id, "parked", times)
+        (title,) = [one.title for one in self._demo.requests if one.name == "status"]
+        (found,) = self.ask(title)["pendingHumanInputRequests"]
+        asked: dict[str, Any] = found
+        return asked
+
     def until(self, title: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Send a request again and again until its answer is as wanted: an orchestration's status is not pushed."""
         deadline = time.monotonic() + served.PATIENCE_SECONDS
