@@ -17,7 +17,7 @@ def chat_client() -> BaseChatClient[Any]:
     setting = os.environ.get
     if endpoint := setting("FOUNDRY_PROJECT_ENDPOINT"):
         from agent_framework.foundry import FoundryChatClient  # pyright: ignore[reportAttributeAccessIssue]
-        from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential  # pyright: ignore[reportMissingImports]
+        from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
 
         # As whoever is signed in with `az login`; deployed, as the app itself.
         credential = ManagedIdentityCredential() if setting("IDENTITY_ENDPOINT") else AzureCliCredential()
