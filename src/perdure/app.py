@@ -121,7 +121,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             )
             for name, source in _named(workflow, workflows)
         }
-        policies.check({name: found.workflow.executors for name, found in self.hosted_workflows.items()})
+        policies.check({name: found.places for name, found in self.hosted_workflows.items()})
         self._session_ttl = _seconds(session_ttl)
         self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
         for agent in agents or ():

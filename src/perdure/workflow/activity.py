@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from agent_framework import WorkflowEvent, WorkflowMessage
+from agent_framework import Executor, Workflow, WorkflowEvent, WorkflowMessage
 
 from perdure import errors, tracebacks, tracing
 from perdure.payloads import refs
@@ -20,7 +20,9 @@ from perdure.workflow import (
     events,
     executor_state,
     graph,
+    naming,
     orchestrator,
+    pages,
     policy,
     protocol,
     recorder,
@@ -28,6 +30,7 @@ from perdure.workflow import (
     shape,
     shared_state,
     snapshot,
+    turns,
     values,
 )
 
@@ -41,14 +44,27 @@ class ExecutorLeft(errors.PerdureError):
     """An executor ended itself instead of returning or raising an error."""
 
 
+class Level:
+    """One workflow of those that are hosted together: the one on top, or one inside.
+
+    Args:
+        workflow: The workflow.
+        graph_shape: Its graph as it is today.
+    """
+
+    def __init__(self, workflow: Workflow, graph_shape: shape.Shape) -> None:
+        self.workflow = workflow
+        self.shape = graph_shape
+        self.router = graph.Router(workflow)
+        self.classify: Callable[[str], Any] = graph.designation(workflow).classify
+
+
 class Activities:
     """The activities of one hosted workflow, and the executors' copies that live runs have.
 
     Args:
-        graph_shape: The graph as it is today.
-        kinds: How each executor is copied, by id.
-        router: The workflow's edges.
-        classify: The rule for outputs.
+        levels: The workflow on top, and those inside by the place of the executor that wraps each.
+        kinds: How each executor is copied, by its place.
         shelf: Codec and store.
         policies: Retries and deadlines.
         answer_types: What requests ask for.
@@ -56,20 +72,17 @@ class Activities:
 
     def __init__(
         self,
-        graph_shape: shape.Shape,
+        levels: Mapping[str, Level],
         kinds: Mapping[str, executor_state.Kind],
-        router: graph.Router,
-        classify: Callable[[str], Any],
         shelf: values.Shelf,
         policies: policy.Options | None = None,
         answer_types: answers.AnswerTypes | None = None,
     ) -> None:
         self._policies = policies if policies is not None else policy.Options()
         self._answer_types = answer_types if answer_types is not None else answers.AnswerTypes({})
-        self._shape = graph_shape
+        self._levels = levels
+        self._shape = levels[""].shape
         self._kinds = kinds
-        self._router = router
-        self._classify = classify
         self._shelf = shelf
         self._live: dict[str, dict[str, executor_state.Live]] = {}
         self.stranded: dict[str, str] = {}
@@ -77,8 +90,8 @@ class Activities:
 
     def release(self, run: str) -> None:
         """Drop the copies of a run that has ended or left memory."""
-        for executor_id, live in self._live.pop(run, {}).items():
-            self._kinds[executor_id].give_back(live)
+        for place, live in self._live.pop(run, {}).items():
+            self._kinds[place].give_back(live)
         self.stranded.pop(run, None)
 
     async def __call__(
@@ -91,25 +104,30 @@ class Activities:
         """
         if isinstance(call, deadlines.Expiry):
             return await self._expire(instance_id, call.request)
-        executor_id = call.delivery.executor
-        kind = self._kinds.get(executor_id)
+        place = naming.place(call.path, call.delivery.executor)
+        kind = self._kinds.get(place)
         if kind is None:
-            raise protocol.Stranded(self._strand(instance_id, executor_id))
+            raise protocol.Stranded(self._strand(instance_id, place))
         try:
-            return await self._step(instance_id, key, call, kind)
+            return await self._step(instance_id, key, call, kind, place)
         except Exception as error:
-            policy.notice(self._policies.retry(self._shape.workflow, kind.template.executor), error)
+            policy.notice(self._retry(place), error)
             raise
 
+    def _retry(self, place: str) -> policy.Retry | None:
+        chain = naming.chain(place)
+        return self._policies.retry(self._shape.workflow, [self._kinds[name].template.executor for name in chain])
+
     async def _step(
-        self, instance_id: str, key: str, call: orchestrator.Call, kind: executor_state.Kind
+        self, instance_id: str, key: str, call: orchestrator.Call, kind: executor_state.Kind, place: str
     ) -> protocol.Outcome:
         executor_id = call.delivery.executor
+        level = self._levels[call.path]
         run = values.RunValues(self._shelf, instance_id)
         state = shared_state.SharedState(call.state, run)
         copies = self._live.setdefault(instance_id, {})
         known = state.reserved(run_state.executor_key(executor_id))
-        live = copies.pop(executor_id, None)
+        live = copies.pop(place, None)
         if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
             live = await kind.make(instance_id, known, run)
         metadata = {
@@ -117,18 +135,38 @@ class Activities:
             addresses.INSTANCE_ID: instance_id,
             addresses.WORKFLOW_NAME: self._shape.workflow,
         }
-        ctx = recorder.Recorder(self._classify, f"{instance_id}/{key}", metadata)
-        with tracing.attached(call.trace), _contained(executor_id):
-            await _execute(live, call.delivery, run, state, ctx)
+        ctx = recorder.Recorder(level.classify, f"{instance_id}/{key}", metadata)
         blobs: list[refs.Blob] = []
+        turn = await self._turn(call, place, state, run)
+        with tracing.attached(call.trace), _contained(executor_id):
+            entered = await _execute(live, call, run, state, ctx, turn, blobs)
+        if entered is not None:
+            if kind.unchanged(live, run):
+                copies[place] = live
+            run.remember(blobs)
+            result = run_state.StepResult(entered=entered)
+            return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
         behind = await kind.save(live, run, blobs)
         # Only a copy whose state is known may serve the next delivery: one that raised is not put back.
-        copies[executor_id] = live
-        step = _Encoder(self._shape, call, run, blobs)
+        copies[place] = live
+        step = _Encoder(level.shape, call, run, blobs)
         with tracing.attached(call.trace):
-            result = await step.result(self._router, state, ctx, live.ref, known, behind)
+            result = await step.result(level.router, state, ctx, live.ref, known, behind, turn)
         run.remember(blobs)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, instance_id)
+
+    async def _turn(
+        self, call: orchestrator.Call, place: str, state: shared_state.SharedState, run: values.RunValues
+    ) -> turns.Turn | None:
+        """Give the part of an executor that wraps a workflow in that one's turn; None for any other."""
+        inside = self._levels.get(place)
+        if inside is None:
+            return None
+        kept = state.reserved(run_state.child_key(call.delivery.executor))
+        before = None if kept is None else run_state.decode(run.read(kept.digest, kept.owner))
+        turn = turns.Turn(inside.workflow, inside.shape, before, call.turned, run)
+        await turn.prepare()
+        return turn
 
     async def _expire(self, run: str, request: run_state.Request) -> protocol.Outcome:
         """Give the answer to a request that nobody answered in time; none where that is left to whoever was told."""
@@ -146,10 +184,10 @@ class Activities:
         result = run_state.StepResult(messages)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, run)
 
-    def _strand(self, run: str, executor_id: str) -> str:
+    def _strand(self, run: str, place: str) -> str:
         said = (
-            f"Run {run!r} needs executor {executor_id!r}, which the workflow {self._shape.workflow!r} no longer has. "
-            "It waits; start the host with code that has it, or terminate the run."
+            f"Run {run!r} needs executor {naming.shown(place)!r}, which the workflow {self._shape.workflow!r} no "
+            "longer has. It waits; start the host with code that has it, or terminate the run."
         )
         self.stranded[run] = said
         logger.warning(said)
@@ -158,33 +196,64 @@ class Activities:
 
 async def _execute(
     live: executor_state.Live,
+    call: orchestrator.Call,
+    run: values.RunValues,
+    state: shared_state.SharedState,
+    ctx: recorder.Recorder,
+    turn: turns.Turn | None,
+    blobs: list[refs.Blob],
+) -> run_state.RunState | None:
+    """Let the executor handle what it was given; gives the workflow inside where it is to have its turn first."""
+    hops = naming.hops(call.path)
+    if turn is None:
+        with graph.hosted(live.executor, ctx, hops):
+            await _handle(live.executor, call.delivery, run, state, ctx)
+        return None
+    data: list[Any] = []
+    try:
+        with graph.hosted(live.executor, ctx, hops), turn.inside(live.executor):
+            await _handle(live.executor, call.delivery, run, state, ctx, data)
+    except turns.Entered:
+        ref = None if call.delivery.joined or not data else call.delivery.messages[0]
+        return await turn.entered(data[0] if data else None, ref, blobs)
+    return None
+
+
+async def _handle(
+    executor: Executor,
     delivery: run_state.Delivery,
     run: values.RunValues,
     state: shared_state.SharedState,
     ctx: recorder.Recorder,
+    given: list[Any] | None = None,
 ) -> None:
+    if delivery.withdrawn:
+        assert delivery.request is not None
+        await graph.withdraw(executor, delivery.request.id, state, ctx)
+        return
     data: Any = [run.decode(ref) for ref in delivery.messages] if delivery.joined else run.decode(delivery.messages[0])
+    if given is not None:
+        given.append(data)
     source = delivery.sources[0]
     if delivery.request is None:
         message = graph.message(data, source, delivery.traces)
     else:
         asked = run.decode(delivery.request.data)
         message = graph.answer(data, source, delivery.request.id, delivery.executor, asked, type(data))
-        if not live.executor.can_handle(message):
+        if not executor.can_handle(message):
             ctx.warn(
                 f"Executor {delivery.executor!r} has no response handler for a {type(asked).__name__} answered with "
                 f"a {type(data).__name__}; the answer was dropped."
             )
             return
-    with graph.hosted(live.executor, ctx):
-        await live.executor.execute(
-            message,
-            list(delivery.sources),
-            state,
-            ctx,  # type: ignore[arg-type]  # a hosted executor needs only part of the runner's protocol
-            trace_contexts=message.trace_contexts,
-            source_span_ids=message.source_span_ids,
-        )
+    await executor.execute(
+        message,
+        list(delivery.sources),
+        state,
+        ctx,  # type: ignore[arg-type]  # a hosted executor needs only part of the runner's protocol
+        trace_contexts=message.trace_contexts,
+        source_span_ids=message.source_span_ids,
+    )
 
 
 class _Encoder:
@@ -208,10 +277,11 @@ class _Encoder:
         saved: refs.Ref | None,
         known: refs.Ref | None,
         behind: list[str],
+        turn: turns.Turn | None,
     ) -> run_state.StepResult:
         executor_id = self._call.delivery.executor
         messages = tuple(self._sent(index, item) for index, item in enumerate(ctx.sent))
-        outputs = self._page(ctx.events)
+        outputs, intermediates = self._outputs(ctx.events)
         requests = tuple(self._request(event) for event in ctx.requests)
         if behind:
             self._warn(
@@ -222,6 +292,8 @@ class _Encoder:
         changed = state.changes(self._blobs)
         if saved is not None and not shared_state.same(saved, known):
             changed[run_state.executor_key(executor_id)] = saved
+        if turn is not None and (child := turn.kept(self._blobs)) is not None:
+            changed[run_state.child_key(executor_id)] = child
         failure: protocol.Failure | None = None
         routes: tuple[run_state.Route, ...] = ()
         try:
@@ -242,6 +314,7 @@ class _Encoder:
             definition,
             failure,
             bool(ctx.sent) and not routes,
+            intermediates,
         )
 
     def _encode(self, value: Any, where: str) -> refs.Ref:
@@ -256,27 +329,25 @@ class _Encoder:
         contexts, spans = message.trace_contexts, message.source_span_ids
         return run_state.Sent(ref, tuple(zip(contexts, spans, strict=False)) if contexts and spans else ())
 
-    def _page(self, happened: list[WorkflowEvent[Any]]) -> refs.Ref | None:
-        page: list[refs.Ref] = []
+    def _outputs(self, happened: list[WorkflowEvent[Any]]) -> tuple[refs.Ref | None, refs.Ref | None]:
+        """Write the events down; gives the pages of outputs and, in a sub-workflow, of intermediate ones."""
+        yielded: dict[str, list[refs.Ref]] = {"output": [], "intermediate": []}
+        inside = bool(self._call.path)
         for event in happened:
             if event.type == "request_info":
                 continue
             value = None
             if event.data is not None or event.type in ("output", "intermediate"):
                 value = self._value(event)
-                if event.type == "output" and value is not None:
-                    page.append(value)
+                if event.type in yielded and value is not None:
+                    yielded[event.type].append(value)
+                    if inside:
+                        continue  # The executor that wraps the workflow says what becomes of it.
             fields = graph.event_fields(event)
             executor_id = fields.pop("executor", self._call.delivery.executor)
             self._events.append(events.of(event.type, self._call.superstep, executor_id, value, fields or None))
-        if not page:
-            return None
-        body = _pages.encode(page)
-        if len(body) <= refs.INLINE_LIMIT_BYTES:
-            return refs.Ref(body)
-        item = refs.blob(body)
-        self._blobs.append(item)
-        return refs.stored(item)
+        outputs = pages.store(yielded["output"], self._blobs)
+        return outputs, pages.store(yielded["intermediate"], self._blobs) if inside else None
 
     def _value(self, event: WorkflowEvent[Any]) -> refs.Ref | None:
         where = f"an event {event.type!r} of executor {self._call.delivery.executor!r}"
@@ -295,9 +366,18 @@ class _Encoder:
         request = run_state.Request(
             event.request_id, executor_id, ref, type(event.data).__name__, answers.type_name(event.response_type)
         )
+        if self._call.path:
+            return msgspec.structs.replace(request, answer=self._type(event))
         fields = {"requestId": request.id, "responseType": request.response_type}
         self._events.append(events.of("request_info", self._call.superstep, executor_id, ref, fields))
         return request
+
+    def _type(self, event: WorkflowEvent[Any]) -> refs.Ref | None:
+        try:
+            return self._encode(event.response_type, "the type of an answer")
+        except errors.CodecError:
+            # The answer is held to it by its name where it comes in.
+            return None
 
     async def _routes(self, router: graph.Router, sent: list[WorkflowMessage]) -> tuple[run_state.Route, ...]:
         if not sent:
@@ -328,15 +408,6 @@ class _Encoder:
         fields = {"from": self._call.definition.hex(), "to": today.hex()}
         self._events.append(events.of("definition_changed", self._call.superstep, fields=fields))
         return today
-
-
-_pages = msgspec.msgpack.Encoder()
-_page_decoder = msgspec.msgpack.Decoder(list[refs.Ref])
-
-
-def page(ref: refs.Ref, read: Callable[[bytes, str], bytes]) -> list[refs.Ref]:
-    """Read a page of outputs."""
-    return _page_decoder.decode(ref.inline if ref.inline is not None else read(ref.digest, ref.owner))
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def settle(host: protocol.Host, out: dict[str, Step], landed: protocol.Landed) -
             start(host, step)
             return Settled(step)
         host.cancel(key)
-        return _failed(host, out, step, _late(step))
+        return _failed(host, out, step, late(step.executor, step.rule.timeout if step.rule is not None else 0.0))
     step = out.get(landed.key) if landed.kind in ("result", "failure") else None
     if step is None:
         return None
@@ -105,8 +105,8 @@ def _failed(host: protocol.Host, out: dict[str, Step], step: Step, failure: prot
     return Settled(step)
 
 
-def _late(step: Step) -> protocol.Failure:
-    assert step.rule is not None
-    said = f"Executor {step.executor!r} did not finish within {step.rule.timeout:g} s; it was cancelled."
+def late(executor: str, seconds: float) -> protocol.Failure:
+    """Say that an executor's time is over."""
+    said = f"Executor {executor!r} did not finish within {seconds:g} s; it was cancelled."
     kinds = (failures.TRANSIENT, *(failures.name(kind) for kind in TimeoutError.__mro__[:-1]))
     return protocol.Failure("TimeoutError", said, kinds=kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True):
         executor: Whose it is; empty for the run's own.
         value: A user's value that goes with it.
         fields: Plain JSON that goes with it.
+        path: The executors that wrap the sub-workflow it comes from, from the top; empty for the run's own.
     """
 
     type: str
@@ -27,6 +28,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True):
     executor: str = ""
     value: refs.Ref | None = None
     fields: dict[str, Any] | None = None
+    path: tuple[str, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -45,6 +47,32 @@ def of(
 ) -> bytes:
     """Make an event and encode it."""
     return _encoder.encode(Recorded(type, superstep, executor, value, fields))
+
+
+_OUTER: Final = frozenset(
+    {
+        "started",
+        "superstep_started",
+        "superstep_completed",
+        "completed",
+        "failed",
+        "parked",
+        "output",
+        "intermediate",
+        "request_info",
+        "response",
+        "definition_changed",
+    }
+)
+"""What a run says of itself: of a sub-workflow, the executor that wraps it says what becomes of it."""
+
+
+def inside(event: bytes, executor: str) -> bytes | None:
+    """Give an event of a sub-workflow as one of the run around it; None for one that does not show there."""
+    recorded = decode(event)
+    if recorded.type in _OUTER:
+        return None
+    return encode(msgspec.structs.replace(recorded, path=(executor, *recorded.path)))
 
 
 def failed(type: str, superstep: int, executor: str, failure: protocol.Failure) -> bytes:
@@ -67,6 +95,8 @@ def data(recorded: Recorded, plain: Callable[[refs.Ref], Any]) -> dict[str, Any]
         found["superstep"] = recorded.superstep
     if recorded.executor:
         found["executorId"] = recorded.executor
+    if recorded.path:
+        found["path"] = list(recorded.path)
     if recorded.fields:
         found.update(recorded.fields)
     if recorded.value is not None:

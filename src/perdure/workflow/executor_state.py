@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from agent_framework import Executor
@@ -15,9 +14,6 @@ IDLE_COPIES: Final = 256
 """How many copies that hold nothing are kept for runs to come."""
 
 _ATOMS: Final = (str, int, float, bool, bytes, type(None))
-_INSIDE: Final = "\x00inside"
-"""Where a saved state holds the attributes of executors inside the executor."""
-_NOTHING: Final[dict[str, Any]] = {}
 
 
 class Live:
@@ -27,16 +23,14 @@ class Live:
         executor: The copy.
         ref: The state it is known to be in; None while pristine.
         stays: Attributes that cannot be encoded and changed; named once.
-        inside: Marks of the attributes of executors inside it, by path, as the user built them.
     """
 
-    __slots__ = ("_marks", "_pristine", "executor", "inside", "ref", "stays")
+    __slots__ = ("_marks", "_pristine", "executor", "ref", "stays")
 
     def __init__(self, executor: Executor, marks: dict[str, Any], pristine: dict[str, Any]) -> None:
         self.executor = executor
         self.ref: refs.Ref | None = None
         self.stays: set[str] = set()
-        self.inside: dict[str, dict[str, Any]] = {}
         self._marks = marks
         self._pristine = pristine
 
@@ -78,7 +72,6 @@ class Kind:
         self._hooks = graph.is_custom_state(template.executor)
         self._slots = _slots(type(template.executor))
         self._pristine: dict[str, Any] | None = None
-        self._pristine_inside: dict[str, dict[str, Any]] = {}
         # Without attributes of the user's there is nothing that one run could leave to another.
         self._blank = (
             isinstance(template, isolation.Template)
@@ -104,21 +97,11 @@ class Kind:
         executor = self.template.copy(run)
         if self._pristine is None:
             self._pristine = {} if self._hooks else _marks(self.template.executor, self._slots, values)
-            self._pristine_inside = {
-                path: _marks(found, _slots(type(found)), values) for path, found in _inside(self.template.executor)
-            }
         pristine = _of_copy(self._pristine, _attributes(executor, self._slots))
-        inside = dict(_inside(executor))
         live = Live(executor, dict(pristine), pristine)
-        live.inside = {
-            path: _of_copy(marks, _attributes(inside[path], _slots(type(inside[path]))))
-            for path, marks in self._pristine_inside.items()
-        }
         if ref is not None:
             saved = values.decode(ref)
             if self._hooks:
-                for path, carried in saved.pop(_INSIDE, _NOTHING).items():
-                    _put(inside[path], carried)
                 await executor.on_checkpoint_restore(saved)
             else:
                 _put(executor, saved)
@@ -126,6 +109,10 @@ class Kind:
                 live.changed.update(_marks(executor, self._slots, values))
             live.ref = ref
         return live
+
+    def unchanged(self, live: Live, values: shared_state.Values) -> bool:
+        """Say whether a copy is certainly as it was last saved."""
+        return not self._hooks and _marks(live.executor, self._slots, values) == live.changed
 
     async def save(self, live: Live, values: shared_state.Values, blobs: list[refs.Blob]) -> list[str]:
         """Encode what changed into ``live.ref``; gives the attributes that newly stay behind in this process.
@@ -136,15 +123,12 @@ class Kind:
         where = f"the state of executor {live.executor.id!r}"
         if self._hooks:
             saved = await live.executor.on_checkpoint_save()
-            carried, behind = self._save_inside(live, values)
-            if carried:
-                saved = {**saved, _INSIDE: carried}
             own: list[refs.Blob] = []
             ref = values.encode(saved, own, where=where)
             if not shared_state.same(ref, live.ref):
                 blobs.extend(own)
                 live.ref = ref
-            return behind
+            return []
         found = _attributes(live.executor, self._slots)
         if not found and not live.changed:
             return []
@@ -173,18 +157,6 @@ class Kind:
         live.changed.update(marks)
         return behind
 
-    def _save_inside(self, live: Live, values: shared_state.Values) -> tuple[dict[str, Any], list[str]]:
-        """Give the changed attributes of the executors inside, which the wrapped workflow's checkpoint leaves out."""
-        saved: dict[str, Any] = {}
-        behind: list[str] = []
-        for path, executor in _inside(live.executor):
-            carried, stays = _carried_of(executor, live.inside[path], values)
-            if carried is not None:
-                saved[path] = carried
-            behind += [f"{path}.{name}" for name in stays if f"{path}.{name}" not in live.stays]
-        self._stay(live, behind)
-        return saved, behind
-
     def _stay(self, live: Live, behind: list[str]) -> None:
         if behind and self._strict:
             raise errors.CodecError(
@@ -195,29 +167,11 @@ class Kind:
         live.stays.update(behind)
 
 
-def _inside(executor: Executor) -> Iterator[tuple[str, Executor]]:
-    """The executors inside an executor whose attributes are carried for them."""
-    return (item for item in graph.nested(executor) if not graph.is_custom_state(item[1]))
-
-
 def _put(executor: Executor, carried: dict[str, Any]) -> None:
     for name, value in carried["set"].items():
         setattr(executor, name, value)
     for name in carried["gone"]:
         delattr(executor, name)
-
-
-def _carried_of(
-    executor: Executor, before: dict[str, Any], values: shared_state.Values
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Give what changed of an executor's attributes, if anything did, and which of them cannot be encoded."""
-    found = _attributes(executor, _slots(type(executor)))
-    marks = {name: _mark(value, values, before.get(name)) for name, value in found.items()}
-    changed = {name: found[name] for name, mark in marks.items() if mark != before.get(name, _Behind)}
-    behind = [name for name in changed if isinstance(marks[name], _Behind)]
-    carried = {name: value for name, value in changed.items() if name not in behind}
-    gone = [name for name in before if name not in marks]
-    return ({"set": carried, "gone": gone} if carried or gone else None), behind
 
 
 class _Behind:
@@ -236,7 +190,7 @@ class _Behind:
 
 def _attributes(executor: Executor, slots: tuple[str, ...]) -> dict[str, Any]:
     """The user's attributes and their values, those in slots too."""
-    found = {name: value for name, value in vars(executor).items() if name not in graph.EXECUTOR_ATTRIBUTES}
+    found = graph.own_attributes(executor)
     for name in slots:
         if hasattr(executor, name):
             found[name] = getattr(executor, name)

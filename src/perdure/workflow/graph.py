@@ -6,6 +6,7 @@ here. Read off agent-framework-core 1.23; ``check`` says at import when one of t
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import agent_framework
 from agent_framework import Executor, Workflow, WorkflowContext, WorkflowEvent, WorkflowExecutor, WorkflowMessage
 
 from perdure import errors
-from perdure.workflow import shape
+from perdure.workflow import naming, shape
 
 CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "agent_framework._workflows._edge_runner": {
@@ -74,6 +75,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
             "source_span_ids",
             "request_id",
         ),
+        "Executor._cancel_pending_request": ("self", "request_id", "ctx"),
         "Executor.on_checkpoint_save": ("self",),
         "Executor.on_checkpoint_restore": ("self", "state"),
     },
@@ -88,6 +90,22 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
             "request_id",
         ),
         "WorkflowContext.request_info": ("self", "request_data", "response_type", "request_id"),
+    },
+    "agent_framework._workflows._workflow": {
+        "Workflow.run": ("self", "message", "responses", "tools", "function_invocation_kwargs", "client_kwargs"),
+        "Workflow.cancel_pending_requests": ("self", "request_ids", "tools"),
+        "Workflow._run_workflow_with_tracing": ("self", "initial_executor_fn", "is_continuation"),
+    },
+    "agent_framework._workflows._runner": {
+        "RunnerImpl.context": (),
+        "RunnerImpl.state": (),
+        "RunnerImpl.reset_iteration_count": ("self",),
+        "RunnerImpl.run_until_convergence": ("self",),
+    },
+    "agent_framework._workflows._workflow_executor": {
+        "WorkflowExecutor.on_checkpoint_save": ("self",),
+        "WorkflowExecutor._process_workflow_result": ("self", "result", "ctx"),
+        "WorkflowExecutor._handle_response": ("self", "request_id", "response", "ctx"),
     },
     "agent_framework._workflows._const": {"INTERNAL_SOURCE_ID": ("executor_id",)},
     "agent_framework._workflows._typing_utils": {"is_instance_of": ("data", "target_type")},
@@ -116,7 +134,19 @@ EXECUTOR_ATTRIBUTES: Final = frozenset(
 IDLE: Final[Mapping[str, Any]] = {"_execution_lock": None, "_execution_lock_loop": None}
 """Attributes of an executor that nothing runs."""
 
-WORKFLOW_ATTRIBUTES: Final = ("_output_designation", "edge_groups", "executors", "graph_signature_hash")
+WRAPPER_ATTRIBUTES: Final = frozenset({"workflow", "allow_direct_output", "_propagate_request"})
+"""Attributes that the framework gives an executor that wraps a workflow."""
+
+WORKFLOW_ATTRIBUTES: Final = (
+    "_active_run",
+    "_output_designation",
+    "_runner",
+    "_runner_context",
+    "_status",
+    "edge_groups",
+    "executors",
+    "graph_signature_hash",
+)
 
 
 def moved() -> list[str]:
@@ -128,7 +158,7 @@ def moved() -> list[str]:
                 target: Any = importlib.import_module(module)
                 for part in name.split("."):
                     target = getattr(target, part)
-                actual = list(inspect.signature(target).parameters)
+                actual = [] if isinstance(target, property) else list(inspect.signature(target).parameters)
             except (ImportError, AttributeError, ValueError):
                 found.append(f"{module}.{name}")
                 continue
@@ -148,6 +178,7 @@ from agent_framework._workflows import _const, _edge, _edge_runner, _runner_cont
 
 State = _state.State
 MessageType = _runner_context.MessageType
+RunnerContext = _runner_context.InProcRunnerContext
 is_instance_of = _typing_utils.is_instance_of
 internal_source = _const.INTERNAL_SOURCE_ID
 
@@ -174,6 +205,11 @@ def shape_of(workflow: Workflow, name: str) -> shape.Shape:
         groups=tuple(_group(group) for group in workflow.edge_groups),
         max_iterations=workflow.max_iterations,
         signature=workflow.graph_signature_hash,
+        inside={
+            executor.id: shape_of(wrapped, wrapped.name)
+            for executor in workflow.executors.values()
+            if (wrapped := inner(executor)) is not None
+        },
     )
 
 
@@ -215,26 +251,67 @@ def inner(executor: Executor) -> Workflow | None:
 
 
 def nested(executor: Executor, path: str = "") -> Iterator[tuple[str, Executor]]:
-    """Give the executors inside an executor, all levels down, each with its path below it."""
+    """Give the executors inside an executor, all levels down, each with its place below it."""
     wrapped = inner(executor)
     if wrapped is not None:
         for name, found in wrapped.executors.items():
-            below = f"{path}/{name}" if path else name
+            below = naming.place(path, name)
             yield below, found
             yield from nested(found, below)
 
 
-def request_hop(executor: Executor) -> str:
-    """Give what an executor puts before the ids of requests that come from inside it; empty if it wraps nothing."""
-    return "" if inner(executor) is None else f"{executor.id}~0~"
+def places(workflow: Workflow) -> dict[str, Executor]:
+    """Give every executor of a workflow, those of sub-workflows too, by its place."""
+    return {
+        place: found
+        for executor_id, executor in workflow.executors.items()
+        for place, found in ((executor_id, executor), *nested(executor, executor_id))
+    }
+
+
+def wraps(executor: Executor) -> bool:
+    """Say whether an executor wraps a workflow."""
+    return isinstance(executor, WorkflowExecutor)
+
+
+def request_hop(executor: str) -> str:
+    """Give what an executor that wraps a workflow puts before the ids of requests that come from inside."""
+    return f"{executor}~0~"
+
+
+@contextmanager
+def standing_in(executor: Executor, workflow: Any) -> Iterator[None]:
+    """Put something in the place of the workflow that an executor wraps, for as long as this lasts."""
+    wrapper = cast("WorkflowExecutor", executor)
+    wrapped, wrapper.workflow = wrapper.workflow, workflow
+    try:
+        yield
+    finally:
+        wrapper.workflow = wrapped
+
+
+def with_runner(workflow: Workflow, runner: Any) -> Workflow:
+    """Give a workflow whose supersteps another runner runs; all else of it is the framework's own."""
+    other = copy.copy(workflow)
+    other._runner = runner  # pyright: ignore[reportPrivateUsage]
+    other._runner_context = runner.context  # pyright: ignore[reportPrivateUsage]
+    other._active_run = None  # pyright: ignore[reportPrivateUsage]
+    return other
+
+
+async def withdraw(executor: Executor, request_id: str, state: Any, ctx: Any) -> None:
+    """Tell an executor that a request of its own was withdrawn."""
+    given = request_id.removeprefix(request_hop(executor.id)) if wraps(executor) else request_id
+    context = executor._create_context_for_handler([internal_source(executor.id)], state, ctx)  # pyright: ignore[reportPrivateUsage]
+    await executor._cancel_pending_request(given, context)  # pyright: ignore[reportPrivateUsage]
 
 
 class Asking(Protocol):
-    """Where hosted contexts stand, whatever level they are of: the step."""
+    """Where hosted contexts stand: the step."""
 
     host_metadata: dict[str, Any]
 
-    def next_request_id(self, scope: str = "") -> str:
+    def next_request_id(self) -> str:
         """Make the id of a request."""
         ...
 
@@ -244,18 +321,16 @@ class HostedContext(WorkflowContext[Any, Any]):
 
     Args:
         step: Where it stands.
-        path: The executors above it inside the step's own, and itself.
         hops: What comes before the ids of its requests on the run on top.
     """
 
-    def __init__(self, step: Asking, path: str, hops: str, executor: Executor, *arguments: Any, **named: Any) -> None:
-        self._hop = request_hop(executor)
+    def __init__(self, step: Asking, hops: str, executor: Executor, *arguments: Any, **named: Any) -> None:
+        self._hop = request_hop(executor.id) if wraps(executor) else ""
         asked = named.get("request_id")
         if self._hop and asked is not None:
             named["request_id"] = asked.removeprefix(self._hop)
         super().__init__(executor, *arguments, **named)
         self._step = step
-        self._path = path
         self._hops = hops
 
     @property
@@ -265,32 +340,22 @@ class HostedContext(WorkflowContext[Any, Any]):
 
     async def request_info(self, request_data: object, response_type: Any, *, request_id: str | None = None) -> None:
         """Request information from outside of the workflow."""
-        given = request_id or self._step.next_request_id(self._path)
+        given = request_id or self._step.next_request_id()
         await super().request_info(request_data, response_type, request_id=f"{self._hop}{given}")
 
 
 @contextmanager
-def hosted(executor: Executor, step: Asking) -> Iterator[None]:
-    """Give an executor, and those inside it, hosted contexts for as long as this lasts."""
-    placed: list[Executor] = []
-    _host(executor, step, "", "", placed)
+def hosted(executor: Executor, step: Asking, hops: str) -> Iterator[None]:
+    """Give an executor hosted contexts for as long as this lasts."""
+
+    def create(*arguments: Any, **named: Any) -> HostedContext:
+        return HostedContext(step, hops, executor, *arguments, **named)
+
+    vars(executor)["_create_context_for_handler"] = create
     try:
         yield
     finally:
-        for item in placed:
-            del vars(item)["_create_context_for_handler"]
-
-
-def _host(executor: Executor, step: Asking, path: str, hops: str, placed: list[Executor]) -> None:
-    def create(*arguments: Any, **named: Any) -> HostedContext:
-        return HostedContext(step, path, hops, executor, *arguments, **named)
-
-    vars(executor)["_create_context_for_handler"] = create
-    placed.append(executor)
-    wrapped = inner(executor)
-    if wrapped is not None:
-        for name, found in wrapped.executors.items():
-            _host(found, step, f"{path}/{name}", hops + request_hop(executor), placed)
+        del vars(executor)["_create_context_for_handler"]
 
 
 class Routed:
@@ -380,7 +445,14 @@ class Router:
 
 def is_custom_state(executor: Executor) -> bool:
     """Say whether an executor saves and restores its own state."""
-    return type(executor).on_checkpoint_save is not Executor.on_checkpoint_save
+    # What a wrapper saves by itself is the workflow inside, whose state the run holds.
+    return type(executor).on_checkpoint_save not in (Executor.on_checkpoint_save, WorkflowExecutor.on_checkpoint_save)
+
+
+def own_attributes(executor: Executor) -> dict[str, Any]:
+    """Give the attributes of an executor that are not the framework's."""
+    known = EXECUTOR_ATTRIBUTES | WRAPPER_ATTRIBUTES if wraps(executor) else EXECUTOR_ATTRIBUTES
+    return {name: value for name, value in vars(executor).items() if name not in known}
 
 
 def response_types(executor: Executor) -> list[tuple[Any, Any]]:

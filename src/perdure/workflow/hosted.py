@@ -17,6 +17,7 @@ from perdure.workflow import (
     isolation,
     naming,
     orchestrator,
+    pages,
     policy,
     protocol,
     run_state,
@@ -62,7 +63,8 @@ class HostedWorkflow:
         self.codec = coder
         self.workflow = source if isinstance(source, Workflow) else source()
         self.shape = graph.shape_of(self.workflow, name)
-        for executor in self._everyone():
+        self.places = graph.places(self.workflow)
+        for executor in self.places.values():
             naming.check_executor(executor.id)
         self._builds: _Builds | None = None
         if not isinstance(source, Workflow):
@@ -71,7 +73,7 @@ class HostedWorkflow:
         self._strict = strict_executor_state
         self._fail_on_conflict = fail_on_conflict
         self._options = policies if policies is not None else policy.Options()
-        self.policies = policy.encode(self._options.resolve(name, self.workflow.executors))
+        self.policies = policy.encode(self._options.resolve(name, self.places))
         self._admit_types(known)
         self.answer_types = answers.AnswerTypes(self.workflow.executors)
         start = self.workflow.get_start_executor()
@@ -144,22 +146,15 @@ class HostedWorkflow:
         """Put the workflow on a store of payloads, ready to run."""
         shelf = values.Shelf(self.codec, payloads)
         kinds = {
-            executor_id: executor_state.Kind(self._copies(executor), strict=self._strict)
-            for executor_id, executor in self.workflow.executors.items()
+            place: executor_state.Kind(self._copies(executor, place), strict=self._strict)
+            for place, executor in self.places.items()
         }
-        activities = activity.Activities(
-            self.shape,
-            kinds,
-            graph.Router(self.workflow),
-            graph.designation(self.workflow).classify,
-            shelf,
-            self._options,
-            self.answer_types,
-        )
+        levels = dict(_levels("", self.workflow, self.shape))
+        activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types)
         return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities))
 
-    def _copies(self, executor: Executor) -> executor_state.Copies:
-        return isolation.Template(executor) if self._builds is None else _Built(executor, self._builds)
+    def _copies(self, executor: Executor, place: str) -> executor_state.Copies:
+        return isolation.Template(executor, place) if self._builds is None else _Built(executor, place, self._builds)
 
     def _release(self, activities: activity.Activities) -> Callable[[str], None]:
         builds = self._builds
@@ -173,17 +168,12 @@ class HostedWorkflow:
         return release
 
     def _admit_types(self, known: registry.Registry) -> None:
-        for executor in self._everyone():
+        for executor in self.places.values():
             for annotation in (*executor.input_types, *executor.output_types, *executor.workflow_output_types):
                 known.add_annotation(annotation)
             for request_type, response_type in graph.response_types(executor):
                 known.add_annotation(request_type)
                 known.add_annotation(response_type)
-
-    def _everyone(self) -> Iterator[Executor]:
-        for executor in self.workflow.executors.values():
-            yield executor
-            yield from (found for _, found in graph.nested(executor))
 
     def _check_factory(self, factory: Callable[[], Workflow]) -> None:
         again = graph.shape_of(factory(), self.name)
@@ -208,12 +198,12 @@ class Bound:
         self.hosted = hosted
         self.activities = activities
         self._shelf = shelf
-        names = {executor: naming.activity(hosted.name, executor) for executor in hosted.shape.executors}
+        names = {place: naming.activity(hosted.name, place) for place in hosted.places}
         self._names = names
         self.orchestrator = orchestrator.WorkflowOrchestrator(
             naming.orchestration(hosted.name),
             # A run of older code may need an executor that is gone: the activity says so, and waits.
-            lambda executor: names.get(executor, self._any_activity),
+            lambda place: names.get(place, self._any_activity),
             fail_on_conflict=fail_on_conflict,
             release=release,
         )
@@ -268,10 +258,7 @@ class Bound:
     @staticmethod
     def _output_refs(seen: values.RunValues, output: bytes) -> Iterator[refs.Ref]:
         ended = orchestrator.decode_output(output)
-        for number in range(ended.pages):
-            page = snapshot.lookup(ended.state, run_state.output_key(number), seen.read)
-            if page is not None:
-                yield from activity.page(page, seen.read)
+        yield from pages.read_all(ended.state, run_state.output_key, ended.pages, seen.read)
 
 
 class _Builds:
@@ -281,12 +268,12 @@ class _Builds:
         self._factory = factory
         self._unused: dict[str, dict[str, Executor]] = {}
 
-    def take(self, run: str, executor: str) -> Executor:
+    def take(self, run: str, place: str) -> Executor:
         """Give an executor that no one used yet."""
         unused = self._unused.get(run)
-        if unused is None or executor not in unused:
-            unused = self._unused[run] = dict(self._factory().executors)
-        return unused.pop(executor)
+        if unused is None or place not in unused:
+            unused = self._unused[run] = graph.places(self._factory())
+        return unused.pop(place)
 
     def release(self, run: str) -> None:
         """Forget a run's builds."""
@@ -296,13 +283,22 @@ class _Builds:
 class _Built:
     """Copies of an executor from builds of its own."""
 
-    def __init__(self, executor: Executor, builds: _Builds) -> None:
+    def __init__(self, executor: Executor, place: str, builds: _Builds) -> None:
         self.executor = executor
+        self._place = place
         self._builds = builds
 
     def copy(self, run: str) -> Executor:
         """Give a run's executor."""
-        return self._builds.take(run, self.executor.id)
+        return self._builds.take(run, self._place)
+
+
+def _levels(path: str, workflow: Workflow, found: shape.Shape) -> Iterator[tuple[str, activity.Level]]:
+    yield path, activity.Level(workflow, found)
+    for executor in workflow.executors.values():
+        wrapped = graph.inner(executor)
+        if wrapped is not None:
+            yield from _levels(naming.place(path, executor.id), wrapped, found.inside[executor.id])
 
 
 def activities_of(bound: Bound) -> Mapping[str, protocol.Activity]:

@@ -58,12 +58,16 @@ _TABLE: Final = "table"
 class Template:
     """A pristine executor, and as many copies of it as there are runs.
 
+    A workflow that it wraps is not copied: its executors have templates of their own.
+
     Args:
         executor: The executor as the user built it; it is never run.
+        place: Its place in the workflow on top; its id unless it is in a sub-workflow.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, place: str = "") -> None:
         self.executor = executor
+        self._place = place or executor.id
         self._shared: list[Any] = []
         buffer = io.BytesIO()
         _Pickler(buffer, self._shared, executor).dump(executor)
@@ -71,7 +75,7 @@ class Template:
 
     def copy(self, run: str) -> Executor:
         """Make the copy of a run; its agent sessions have ids derived from run and executor."""
-        copied: Executor = _Unpickler(io.BytesIO(self._pickled), self._shared, f"{run}/{self.executor.id}").load()
+        copied: Executor = _Unpickler(io.BytesIO(self._pickled), self._shared, f"{run}/{self._place}").load()
         return copied
 
 
@@ -82,6 +86,7 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, protocol=5)
         self._shared = shared
         self._root = root
+        self._wrapped = graph.inner(root)
         self._known: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
@@ -89,6 +94,8 @@ class _Pickler(pickle.Pickler):
             return _SCOPE
         if obj is _TABLE_TOKEN:
             return _TABLE
+        if obj is self._wrapped and obj is not None:
+            return self._share(obj)
         if isinstance(obj, _SHARED_TYPES) or _is_client(obj):
             return None if self._is_tied(obj) else self._share(obj)
         return None

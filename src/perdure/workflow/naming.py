@@ -40,8 +40,29 @@ def orchestration(workflow: str) -> str:
     return f"dafx-{legal(workflow)}"
 
 
+def place(path: str, executor: str) -> str:
+    """Name an executor within its run: what wraps it, from the top, and itself."""
+    return f"{path}{SEPARATOR}{executor}" if path else executor
+
+
+def chain(place: str) -> list[str]:
+    """Give the places of what wraps an executor, from the top, and its own."""
+    parts = place.split(SEPARATOR)
+    return [SEPARATOR.join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def hops(path: str) -> str:
+    """Give what stands before the ids of requests that come from inside these executors."""
+    return "".join(f"{name}{SEPARATOR}0{SEPARATOR}" for name in path.split(SEPARATOR)) if path else ""
+
+
+def shown(place: str) -> str:
+    """Name a place to people."""
+    return place.replace(SEPARATOR, "/")
+
+
 def activity(workflow: str, executor: str) -> str:
-    """Name of an executor's activity."""
+    """Name of an executor's activity; one in a sub-workflow is given by its place."""
     return f"dafx-{legal(workflow)}-{legal(executor)}"
 
 

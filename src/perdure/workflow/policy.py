@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from agent_framework import AgentExecutor, Executor
 
-from perdure.workflow import failures, protocol, run_state
+from perdure.workflow import failures, graph, naming, protocol, run_state
 
 EVERYTHING: Final = "*"
 """The key that stands for all executors, or all requests, that have no key of their own."""
@@ -119,6 +119,7 @@ TimeoutOption = float | Mapping[str, float] | None
 DeadlineOption = Deadline | Mapping[str, Deadline] | None
 
 TRANSIENT: Final = Retry()
+ONCE: Final = Retry(attempts=1)
 
 
 class Attempts(msgspec.Struct, frozen=True, array_like=True):
@@ -143,7 +144,7 @@ class Policies(msgspec.Struct, frozen=True, array_like=True):
     """What a run was started with; the code of the day does not change it.
 
     Attributes:
-        rules: By executor; under ``"*"`` that of those that have none of their own.
+        rules: By the executor's place; under ``"*"`` that of those that have none of their own.
         deadlines: Seconds by executor or by class of what is asked.
     """
 
@@ -197,7 +198,7 @@ class Options:
         """Refuse policies for what is not there.
 
         Args:
-            workflows: The executors of each hosted workflow.
+            workflows: The executors of each hosted workflow, by their place.
 
         Raises:
             ValueError: If a key names no executor and no agent.
@@ -209,10 +210,26 @@ class Options:
                     shown = ", ".join(sorted(name for name in known if "/" not in name)) or "none"
                     raise ValueError(f"{option} has the key {key!r}, which is no executor and no agent: {shown}.")
 
-    def retry(self, workflow: str, executor: Executor) -> Retry | None:
-        """Give an executor's own retry policy, or the app's; None for the default."""
-        found: Retry | None = _find(self._retry, names(workflow, executor))
+    def retry(self, workflow: str, chain: Sequence[Executor]) -> Retry | None:
+        """Give an executor's own retry policy, that of the nearest one around it, or the app's; None for the default.
+
+        Args:
+            workflow: The hosted name.
+            chain: What wraps the executor, from the top, and itself.
+        """
+        found: Retry | None = _find(self._retry, (key for item in reversed(chain) for key in names(workflow, item)))
         return found
+
+    def _rule(self, workflow: str, chain: Sequence[Executor]) -> Rule:
+        executor = chain[-1]
+        own = names(workflow, executor)
+        if graph.wraps(executor):
+            # Its steps are tried again each by itself; a time of its own is that of the whole turn.
+            return Rule(_attempts(ONCE, ()), next((self._timeouts[key] for key in own if key in self._timeouts), 0.0))
+        chosen = self.retry(workflow, chain)
+        timeout = _find(self._timeouts, own) or 0.0
+        on = default_on(executor) if chosen is None else kinds_of(chosen.on)
+        return Rule(_attempts(TRANSIENT if chosen is None else chosen, on), timeout)
 
     def deadline(self, request: run_state.Request) -> Deadline | None:
         """Give the deadline of a request."""
@@ -220,16 +237,19 @@ class Options:
         return found
 
     def resolve(self, workflow: str, executors: Mapping[str, Executor]) -> Policies:
-        """Give what a run of these executors is started with."""
+        """Give what a run of these executors, given by their place, is started with."""
         rules: dict[str, Rule] = {}
-        for executor_id, executor in executors.items():
-            chosen = self.retry(workflow, executor)
-            timeout = _find(self._timeouts, names(workflow, executor)) or 0.0
-            on = default_on(executor) if chosen is None else kinds_of(chosen.on)
-            rule = Rule(_attempts(TRANSIENT if chosen is None else chosen, on), timeout)
+        for place, chain in _chains(executors):
+            rule = self._rule(workflow, chain)
             if rules.setdefault(EVERYTHING, rule) != rule:
-                rules[executor_id] = rule
+                rules[place] = rule
         return Policies(rules, {key: found.seconds for key, found in self.deadlines.items()})
+
+
+def _chains(executors: Mapping[str, Executor]) -> Iterator[tuple[str, list[Executor]]]:
+    """Give every executor with what wraps it, from the top."""
+    for place in executors:
+        yield place, [executors[name] for name in naming.chain(place)]
 
 
 def names(workflow: str, executor: Executor) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class Recorder:
     def __init__(self, classify: Callable[[str], Any], step: str, metadata: dict[str, Any]) -> None:
         self._classify = classify
         self._step = step
-        self._made: dict[str, int] = {}
+        self._made = 0
         self.host_metadata = metadata
         self.sent: list[WorkflowMessage] = []
         self.events: list[WorkflowEvent[Any]] = []
@@ -40,14 +40,10 @@ class Recorder:
         if event.type not in _OWN:
             self.events.append(event)
 
-    def next_request_id(self, scope: str = "") -> str:
-        """Make the id of a request: run again, the step makes the same ones, so that a mailed one stays alive.
-
-        Args:
-            scope: Which executor inside the step's own asks; each counts its requests apart.
-        """
-        made = self._made[scope] = self._made.get(scope, 0) + 1
-        return str(uuid.uuid5(REQUEST_NAMESPACE, f"{self._step}{scope}/{made}"))
+    def next_request_id(self) -> str:
+        """Make the id of a request: run again, the step makes the same ones, so that a mailed one stays alive."""
+        self._made += 1
+        return str(uuid.uuid5(REQUEST_NAMESPACE, f"{self._step}/{self._made}"))
 
     async def get_pending_request_info_events(self) -> dict[str, WorkflowEvent[Any]]:
         """Give the requests that this step made, the newest last."""

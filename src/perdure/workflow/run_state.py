@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -27,6 +28,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
         joined: Whether ``messages`` is delivered as a list.
         traces: Trace contexts of the senders.
         request: The request that the message answers, if it is an answer.
+        withdrawn: Whether the request was withdrawn instead; then there is no message.
     """
 
     executor: str
@@ -36,6 +38,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
     joined: bool = False
     traces: Traces = ()
     request: Request | None = None
+    withdrawn: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +72,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
         request_type: Name of the class of ``data``.
         response_type: Name of the type that an answer must have.
         deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
+        answer: The type itself of an answer, where a request comes from inside a sub-workflow.
     """
 
     id: str
@@ -77,6 +81,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     request_type: str
     response_type: str
     deadline: float = 0.0
+    answer: refs.Ref | None = None
 
 
 class StepResult(msgspec.Struct, frozen=True, array_like=True):
@@ -93,6 +98,8 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
         definition: Digest of the code's definition where it is not the one the run was told; else empty.
         failure: A routing error: the work is done and is not done again, but the run fails.
         unheard: Whether it sent messages that went nowhere.
+        intermediates: A page of intermediate outputs; kept inside sub-workflows only, whose parent is given them.
+        entered: The sub-workflow with what it was given due: it has its turn before the step is over.
     """
 
     messages: tuple[Sent, ...] = ()
@@ -105,6 +112,8 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
     definition: bytes = b""
     failure: protocol.Failure | None = None
     unheard: bool = False
+    intermediates: refs.Ref | None = None
+    entered: RunState | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +151,9 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
         definition: Digest of the definition that ran last.
         failure: Why the run failed.
         expired: Ids of requests whose deadline has passed and whose answer is being made.
+        intermediates: How many pages of intermediate outputs the snapshot holds.
+        withdrawn: Requests that were withdrawn; their executors are told in the next superstep.
+        turns: Sub-workflows in the midst of a turn.
     """
 
     superstep: int
@@ -155,6 +167,23 @@ class RunState(msgspec.Struct, frozen=True, array_like=True):
     definition: bytes = b""
     failure: protocol.Failure | None = None
     expired: tuple[str, ...] = ()
+    intermediates: int = 0
+    withdrawn: tuple[Request, ...] = ()
+    turns: tuple[Turn, ...] = ()
+
+
+class Turn(msgspec.Struct, frozen=True, array_like=True):
+    """A sub-workflow that was given something and is not idle again, or was not heard of yet.
+
+    Attributes:
+        position: The delivery it handles.
+        state: The sub-workflow as a run of its own; None until it was given what the delivery brings.
+        until: When its time is over, seconds since the epoch; 0 for never.
+    """
+
+    position: int
+    state: RunState | None
+    until: float = 0.0
 
 
 class Barrier(msgspec.Struct, frozen=True):
@@ -175,6 +204,17 @@ def initial(graph: shape.Shape, message: refs.Ref, source: str) -> RunState:
     """Give the state of a run whose start executor is due with the input."""
     due = Delivery(graph.start, 0, (source,), (message,))
     return RunState(1, (due,), (None,), snapshot.Snapshot(), definition=graph.definition)
+
+
+def blank(graph: shape.Shape) -> RunState:
+    """Give a sub-workflow that was given nothing yet."""
+    return RunState(1, (), (), snapshot.Snapshot(), definition=graph.definition)
+
+
+def given(graph: shape.Shape, state: RunState, message: refs.Ref) -> RunState:
+    """Give a sub-workflow another input: its state stays, its supersteps count from 1."""
+    begun = initial(graph, message, graph.internal_source(graph.start))
+    return msgspec.structs.replace(state, superstep=1, due=begun.due, landed=begun.landed, definition=graph.definition)
 
 
 def key(superstep: int, delivery: Delivery) -> str:
@@ -234,6 +274,19 @@ def answer(state: RunState, given: Answer) -> RunState:
     return state
 
 
+def withdraw(state: RunState, ids: Collection[str]) -> RunState:
+    """Take in that requests are withdrawn; those that are not open change nothing."""
+    gone = tuple(request for request in state.requests if request.id in ids)
+    if not gone:
+        return state
+    return msgspec.structs.replace(
+        state,
+        requests=tuple(request for request in state.requests if request.id not in ids),
+        expired=tuple(name for name in state.expired if name not in ids),
+        withdrawn=(*state.withdrawn, *gone),
+    )
+
+
 def expire(state: RunState, request: Request, *, over: bool = False) -> RunState:
     """Take in that a request's deadline has passed, or that what followed from it is over.
 
@@ -246,6 +299,15 @@ def expire(state: RunState, request: Request, *, over: bool = False) -> RunState
     return msgspec.structs.replace(state, requests=asked, expired=others if over else (*others, request.id))
 
 
+def idle(state: RunState) -> RunState:
+    """Give a sub-workflow as it stays between its turns: without the outputs that its parent was given."""
+    gone = [*map(output_key, range(state.outputs)), *map(intermediate_key, range(state.intermediates))]
+    seen = (
+        snapshot.put(state.snapshot, snapshot.Layer(tuple((name, None) for name in gone))) if gone else state.snapshot
+    )
+    return msgspec.structs.replace(state, snapshot=seen, outputs=0, intermediates=0)
+
+
 def complete(state: RunState) -> bool:
     """Say whether every delivery of the superstep has landed."""
     return None not in state.landed
@@ -254,7 +316,7 @@ def complete(state: RunState) -> bool:
 def barrier(graph: shape.Shape, state: RunState) -> Barrier:
     """Commit the superstep's state and route its messages: the next superstep, with nothing due if the run is idle."""
     results = [(delivery, result) for delivery, result in zip(state.due, state.landed, strict=True) if result]
-    seen, conflicts, pages = _commit(state, results)
+    seen, conflicts, pages, intermediates = _commit(state, results)
     due, buffers = _route(graph, state, results)
     definition = state.definition
     for _, result in results:
@@ -272,6 +334,7 @@ def barrier(graph: shape.Shape, state: RunState) -> Barrier:
         definition,
         state.failure,
         state.expired,
+        intermediates,
     )
     return Barrier(advanced, conflicts, any(result.messages or result.unheard for _, result in results))
 
@@ -281,6 +344,16 @@ def output_key(page: int) -> str:
     return f"{RESERVED}output:{page}"
 
 
+def intermediate_key(page: int) -> str:
+    """Where the snapshot holds a page of intermediate outputs."""
+    return f"{RESERVED}intermediate:{page}"
+
+
+def child_key(executor: str) -> str:
+    """Where the snapshot holds the sub-workflow that an executor wraps, as it was when it was idle."""
+    return f"{RESERVED}child:{executor}"
+
+
 def executor_key(executor: str) -> str:
     """Where the snapshot holds an executor's own state."""
     return f"{RESERVED}executor:{executor}"
@@ -288,9 +361,9 @@ def executor_key(executor: str) -> str:
 
 def _commit(
     state: RunState, results: list[tuple[Delivery, StepResult]]
-) -> tuple[snapshot.Snapshot, tuple[str, ...], int]:
+) -> tuple[snapshot.Snapshot, tuple[str, ...], int, int]:
     seen = state.snapshot
-    pages = state.outputs
+    pages, intermediates = state.outputs, state.intermediates
     for _, result in results:
         if result.folded is not None:
             seen = snapshot.adopt(seen, result.folded)
@@ -306,7 +379,10 @@ def _commit(
         if result.outputs is not None:
             seen = snapshot.put(seen, snapshot.Layer(((output_key(pages), result.outputs),)))
             pages += 1
-    return seen, tuple(conflicts), pages
+        if result.intermediates is not None:
+            seen = snapshot.put(seen, snapshot.Layer(((intermediate_key(intermediates), result.intermediates),)))
+            intermediates += 1
+    return seen, tuple(conflicts), pages, intermediates
 
 
 def _route(
@@ -330,10 +406,13 @@ def _route(
     ) -> None:
         ordinal = ordinals.get(target, 0)
         ordinals[target] = ordinal + 1
-        due.append(Delivery(target, ordinal, sources, messages, joined, traces, request))
+        withdrawn = request is not None and not messages
+        due.append(Delivery(target, ordinal, sources, messages, joined, traces, request, withdrawn))
 
     for request, message in state.answers:
         deliver(request.executor, (graph.internal_source(request.executor),), (message,), request=request)
+    for request in state.withdrawn:
+        deliver(request.executor, (graph.internal_source(request.executor),), (), request=request)
 
     for source, sent_by in senders.items():
         for group in graph.by_source.get(source, ()):
@@ -364,3 +443,10 @@ def _join(group: shape.Group, waiting: list[Buffered]) -> list[Sent]:
     if len(by_source) < len(group.sources):
         return []
     return [sent for source in group.sources for sent in by_source[source]]
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(RunState)
+
+encode: Callable[[RunState], bytes] = _encoder.encode
+decode: Callable[[bytes], RunState] = _decoder.decode

@@ -39,6 +39,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, dict=True):
         groups: Edge groups in definition order.
         max_iterations: Supersteps after which a run that has messages left fails.
         signature: The framework's own fingerprint of the graph.
+        inside: The graphs of sub-workflows, by the id of the executor that wraps them.
     """
 
     workflow: str
@@ -48,6 +49,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, dict=True):
     groups: tuple[Group, ...]
     max_iterations: int
     signature: str
+    inside: dict[str, Shape] = {}
 
     @cached_property
     def by_source(self) -> dict[str, tuple[int, ...]]:
