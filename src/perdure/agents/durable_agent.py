@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -53,6 +54,16 @@ class AgentSessionId(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"@{self.name}@{self.key}"
 
+    @staticmethod
+    def to_entity_name(name: str) -> str:
+        """Give the name of an agent's entity."""
+        return naming.entity(name)
+
+    @classmethod
+    def with_random_key(cls, name: str) -> AgentSessionId:
+        """Name a new session; not in an orchestrator, where ids are made by ``create_session``."""
+        return cls(name, uuid.uuid4().hex)
+
     @classmethod
     def parse(cls, text: str, agent_name: str | None = None) -> AgentSessionId:
         """Read ``@name@key``, or a plain key of an agent that is named.
@@ -89,6 +100,17 @@ class DurableAgentSession(AgentSession):
         named = durable_session_id.key if durable_session_id is not None else None
         super().__init__(session_id=session_id or named, service_session_id=service_session_id)
         self.durable_session_id = durable_session_id
+
+    @classmethod
+    def from_session_id(
+        cls,
+        durable_session_id: AgentSessionId,
+        *,
+        session_id: str | None = None,
+        service_session_id: str | None = None,
+    ) -> DurableAgentSession:
+        """Give the session of a name."""
+        return cls(durable_session_id=durable_session_id, session_id=session_id, service_session_id=service_session_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the session as plain JSON: to continue as new with, or to hand to another orchestration."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from agent_framework import Executor, Workflow, WorkflowViz
+from agent_framework import AgentExecutor, Executor, Workflow, WorkflowViz
 
 from perdure.payloads import codec, refs, registry, store
 from perdure.workflow import (
@@ -78,7 +78,9 @@ class HostedWorkflow:
         self.answer_types = answers.AnswerTypes(self.workflow.executors)
         start = self.workflow.get_start_executor()
         self._input = start_input.StartInput(
-            self.workflow.input_types, lambda value: start.can_handle(graph.message(value, "input"))
+            self.workflow.input_types,
+            lambda value: start.can_handle(graph.message(value, "input")),
+            as_text=isinstance(start, AgentExecutor),
         )
 
     def accept(self, body: bytes, content_type: str) -> tuple[refs.Ref, list[refs.Blob]]:

@@ -24,9 +24,11 @@ class StartInput:
     Args:
         accepted: The input types of the start executor, in the order of its handlers.
         fits: Whether the start executor takes a value.
+        as_text: Whether what fits none of the types is taken as the text that it is, as agents do.
     """
 
-    def __init__(self, accepted: Sequence[Any], fits: Callable[[Any], bool]) -> None:
+    def __init__(self, accepted: Sequence[Any], fits: Callable[[Any], bool], *, as_text: bool = False) -> None:
+        self._as_text = as_text
         self._accepted = tuple(accepted)
         self._fits = fits
         self._adapters = {index: _adapter(kind) for index, kind in enumerate(self._accepted)}
@@ -51,14 +53,19 @@ class StartInput:
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if self.only_text or not media.endswith("json"):
+            if self.only_text or self._as_text or not media.endswith("json"):
                 return self.check(text(body))
             raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
         if value is None:
             raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
         if self.only_text and not isinstance(value, str):
             return self.check(text(body))
-        return self.convert(value)
+        if not self._as_text:
+            return self.convert(value)
+        try:
+            return self.convert(value)
+        except errors.InvalidInput:
+            return self.check(text(body))
 
     def convert(self, value: Any) -> Any:
         """Turn plain JSON into the first declared type that it fits.

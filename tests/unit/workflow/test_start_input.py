@@ -10,10 +10,20 @@ from typing import Any, Literal, TypedDict
 
 import pydantic
 import pytest
-from agent_framework import AgentExecutorRequest, Executor, Message, WorkflowBuilder, WorkflowContext, executor, handler
+from agent_framework import (
+    Agent,
+    AgentExecutorRequest,
+    Executor,
+    Message,
+    WorkflowBuilder,
+    WorkflowContext,
+    executor,
+    handler,
+)
 from tests.workflow import support
 
-from perdure import errors
+from perdure import AgentFunctionApp, errors
+from perdure.testing import ScriptedChatClient
 from perdure.workflow import hosted
 
 JSON = "application/json"
@@ -278,6 +288,16 @@ def test_start_executor_with_several_handlers_takes_the_first_type_that_fits() -
     assert type(found.decode(b'{"name": "A", "home": {"street": "H", "number": 1}}', JSON)) is Person
     with pytest.raises(errors.InvalidInput, match="int, Person, str"):
         found.decode(b"[1]", JSON)
+
+
+@pytest.mark.parametrize("body", ['{"topic": "x"}', "[1, 2]", "5", "no JSON"])
+def test_an_agent_that_starts_a_workflow_is_told_what_is_no_message_as_the_text_it_is(body: str) -> None:
+    agent: Any = Agent(client=ScriptedChatClient([]), name="inner")
+    app = AgentFunctionApp(workflow=WorkflowBuilder(start_executor=agent, name="flow").build())
+    workflow = app.hosted_workflows["flow"]
+    ref, _ = workflow.accept(body.encode(), JSON)
+
+    assert workflow.codec.decode(ref, lambda digest, owner: b"") == body
 
 
 def test_schema_of_every_type_can_be_given() -> None:
