@@ -93,6 +93,9 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
         yield f"        {route.name}: [{route.method}] {root}/{route.path}"
     for line in listing.of(app, root):
         yield f"        {line}"
+    tools = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
+    if tools:
+        yield f"        MCP tools {', '.join(tools)}: {url}/runtime/webhooks/mcp"
     yield ""
     yield f"Try it: {root}/docs   Stop: Ctrl-C"
     yield ""

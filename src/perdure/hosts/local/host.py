@@ -10,17 +10,18 @@ import time
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from perdure import app as apps
 from perdure import errors
 from perdure.agents import naming as agents_naming
 from perdure.engine import engine, records
-from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog
+from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog, web
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, service, workflows
-from perdure.routes import runs, site
+from perdure.routes import runs, sessions, site
 from perdure.workflow import addresses, events, hosted, protocol
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
@@ -124,14 +125,17 @@ class LocalHost:
             HubError: If the hub cannot be had.
             UsageError: If the port cannot be had.
         """
-        await self._open()
+        try:
+            await self._open()
+        except BaseException:
+            self._forget()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; what has not finished goes on when the hub is hosted again."""
         await self._close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._forget()
 
     async def run(self, workflow: str, value: Any, *, run_id: str | None = None, timeout: float = 60.0) -> list[Any]:
         """Run a workflow to its end and give its outputs.
@@ -232,46 +236,60 @@ class LocalHost:
             await self.functions.start()
             self._serve()
         except BaseException:
-            await self.engine.close()
+            await self._close()
             raise
 
     def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         self._watchdog = watchdog.Watchdog(loop)
-        if self._address[1] is None:
+        address, port = self._address
+        if port is None:
             self.functions.listen("", "")
-        if self._address[1] is not None:
-            told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
-            where = site.Site(
-                self.app.hosted_workflows,
-                bridge.BridgedRuns(self.runs, loop),
-                agents=[agent.describe() for agent in self.app.hosted_agents.values()],
-                prefix=told.route_prefix,
-                base_url=told.base_url,
-                trusted_proxies=told.trusted_proxies,
-                body_limit=told.body_limit,
-                hosted_agents=self.app.hosted_agents,
-                sessions=bridged_sessions.BridgedSessions(self.sessions, loop),
-                agent_wait_seconds=self.app.agent_wait_seconds,
-                with_health=self.app.enable_health_check,
-            )
-            beside = self.functions if self.functions.declared else None
-            self._server = server.Server(where, self._address[0], self._address[1], told.cors or cors.Cors(), beside)
-            address, port = self._server.start()
-            self.url = f"http://{_host_in_url(address)}:{port}"
-            self.functions.listen(self.url, told.base_url or self.url)
-            for bound in self.bounds.values():
-                bound.activities.host_metadata = {
-                    addresses.HOST_URL: told.base_url or self.url,
-                    addresses.ROUTE_PREFIX: told.route_prefix,
-                }
-            owner.announce(self.hub, f"{self.url}/{told.route_prefix}".rstrip("/"))
+            return
+        told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
+        held = bridged_sessions.BridgedSessions(self.sessions, loop)
+        where = site.Site(
+            self.app.hosted_workflows,
+            bridge.BridgedRuns(self.runs, loop),
+            agents=[agent.describe() for agent in self.app.hosted_agents.values()],
+            prefix=told.route_prefix,
+            base_url=told.base_url,
+            trusted_proxies=told.trusted_proxies,
+            body_limit=told.body_limit,
+            hosted_agents=self.app.hosted_agents,
+            sessions=held,
+            agent_wait_seconds=self.app.agent_wait_seconds,
+            with_health=self.app.enable_health_check,
+        )
+        beside = self.functions if self.functions.declared else None
+        names = (address, urlsplit(told.base_url).hostname or "")
+        self._server = server.Server(
+            where,
+            address,
+            port,
+            cors=told.cors or cors.Cors(),
+            beside=beside,
+            mounted=_tools(self.app, held, told.body_limit, names),
+        )
+        address, port = self._server.start()
+        self.url = f"http://{_host_in_url(address)}:{port}"
+        self.functions.listen(self.url, told.base_url or self.url)
+        for bound in self.bounds.values():
+            bound.activities.host_metadata = {
+                addresses.HOST_URL: told.base_url or self.url,
+                addresses.ROUTE_PREFIX: told.route_prefix,
+            }
+        owner.announce(self.hub, f"{self.url}/{told.route_prefix}".rstrip("/"))
 
     async def _close(self) -> None:
         await asyncio.to_thread(self._let_go)
         await self.functions.close()
         await self.engine.close()
         sys.setswitchinterval(self._interval)
+
+    def _forget(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def _let_go(self, *, now: bool = False) -> None:
         serving, self._server = self._server, None
@@ -332,6 +350,27 @@ class _Late:
     async def purge(self, owner: str) -> None:
         """Delete an owner's payloads."""
         await self.engine.payloads.purge(owner)
+
+
+def _tools(
+    app: apps.AgentFunctionApp, held: sessions.Sessions, body_limit: int, names: Sequence[str]
+) -> web.Mounted | None:
+    """Give what serves the app's agents as MCP tools; None if none of them is one.
+
+    Raises:
+        UsageError: If the package for it is not installed.
+    """
+    tools = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
+    if not tools:
+        return None
+    try:
+        from perdure.hosts.local import mcp_tools
+    except ModuleNotFoundError as error:
+        raise errors.UsageError(
+            f"The agent {tools[0]!r} is an MCP tool, and the package {error.name!r} for that is not installed.",
+            "Install it: pip install 'perdure[mcp]'",
+        ) from error
+    return mcp_tools.Tools(app.hosted_agents, held, app.agent_wait_seconds, body_limit, names)
 
 
 def _host_in_url(address: str) -> str:

@@ -31,6 +31,7 @@ class Server:
         port: The port to listen on; 0 takes a free one.
         cors: Which browser origins may call from other sites.
         beside: What is served beside the site.
+        mounted: What has a path to itself.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Server:
         port: int = 0,
         cors: origins.Cors | None = None,
         beside: web.Beside | None = None,
+        mounted: web.Mounted | None = None,
     ) -> None:
+        self._mounted = mounted
         self._address = (host, port)
         config = uvicorn.Config(
-            web.Application(site, cors, beside),
+            web.Application(site, cors, beside, mounted),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -73,9 +76,15 @@ class Server:
     def _run(self) -> None:
         assert self._socket is not None
         try:
-            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+            asyncio.run(self._serve(self._socket))
         except Exception:
             logger.exception("The web server failed")
+
+    async def _serve(self, listener: socket.socket) -> None:
+        async with contextlib.AsyncExitStack() as running:
+            if self._mounted is not None:
+                await running.enter_async_context(self._mounted.running())
+            await self._uvicorn.serve(sockets=[listener])
 
     def stop(self, *, now: bool = False) -> None:
         """Take no more requests, finish those under way for a few seconds, and end; waits until it has.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -46,6 +47,32 @@ class Beside(Protocol):
         ...
 
 
+class Mounted(Protocol):
+    """An application of its own at one path."""
+
+    @property
+    def path(self) -> str:
+        """The path, in lower case."""
+        ...
+
+    @property
+    def methods(self) -> Collection[str]:
+        """The methods that it takes."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Be ready to serve."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request.
+
+        Raises:
+            Problem: If it is answered with that.
+        """
+        ...
+
+
 class Application:
     """Serves a site over ASGI.
 
@@ -53,11 +80,19 @@ class Application:
         site: What is served.
         cors: Which browser origins may call from other sites.
         beside: What is served beside it.
+        mounted: What has a path to itself.
     """
 
-    def __init__(self, site: sites.Site, cors: origins.Cors | None = None, beside: Beside | None = None) -> None:
+    def __init__(
+        self,
+        site: sites.Site,
+        cors: origins.Cors | None = None,
+        beside: Beside | None = None,
+        mounted: Mounted | None = None,
+    ) -> None:
         self.site = site
         self._beside = beside
+        self._mounted = mounted
         self.table = table.Table(site)
         self._cors = cors or origins.Cors()
         self._prefix = f"/{site.prefix}/" if site.prefix else "/"
@@ -69,10 +104,12 @@ class Application:
         headers = _headers(scope["headers"])
         shared = self._cors.headers(headers.get("origin", ""))
         try:
+            if self._mounted is not None and _raw_path(scope).rstrip("/").casefold() == self._mounted.path:
+                await self._pass_on(self._mounted, scope, headers, shared, receive, send)
+                return
             route, params = self._match(scope)
-            own = (_origin(scope, headers), self.site.base_url)
-            if route.method != "GET" and not self._cors.admits(headers.get("origin", ""), own):
-                raise problems.foreign_origin(headers["origin"])
+            if route.method != "GET":
+                self._check_origin(scope, headers)
             body = await _body(receive, headers, self.site.body_limit)
         except problems.Problem as problem:
             await _refuse(problems.reply(problem), shared, receive, send, scope["method"])
@@ -94,6 +131,32 @@ class Application:
             client=scope["client"][0] if scope.get("client") else "",
         )
         await _while_connected(self._serve(route, request, shared, send, scope["method"]), receive)
+
+    async def _pass_on(
+        self,
+        mounted: Mounted,
+        scope: Scope,
+        headers: Mapping[str, str],
+        shared: Mapping[str, str],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if scope["method"] == "OPTIONS":
+            raise _Options(", ".join(sorted({*mounted.methods, "OPTIONS"})))
+        self._check_origin(scope, headers)
+        added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in shared.items()]
+
+        async def send_with_shared(event: Event) -> None:
+            if event["type"] == "http.response.start" and added:
+                event = {**event, "headers": [*event["headers"], *added]}
+            await send(event)
+
+        await mounted(scope, receive, send_with_shared)
+
+    def _check_origin(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        own = (_origin(scope, headers), self.site.base_url)
+        if not self._cors.admits(headers.get("origin", ""), own):
+            raise problems.foreign_origin(headers["origin"])
 
     def _match(self, scope: Scope) -> tuple[table.Route, dict[str, str]]:
         method, path = scope["method"], _raw_path(scope)

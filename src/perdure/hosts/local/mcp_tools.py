@@ -1,0 +1,198 @@
+"""Agents as tools of the Model Context Protocol, over Streamable HTTP.
+
+Only an app with such agents imports this module: it needs the package mcp, which is an extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import re
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import mcp
+import mcp_types as types
+from mcp.server import context as contexts
+from mcp.server import lowlevel, streamable_http_manager, transport_security
+
+from perdure import _version, errors
+from perdure.agents import durable_agent, hosted, naming, requests
+from perdure.hosts.local import web
+from perdure.routes import problems, sessions, views
+from perdure.workflow import naming as workflow_naming
+
+PATH: Final = "/runtime/webhooks/mcp"
+METHODS: Final = ("DELETE", "GET", "POST")
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "query": {"type": "string", "description": "What to ask the agent."},
+        "sessionId": {
+            "type": "string",
+            "description": "Names a conversation: the same again continues it. A new one if left out.",
+        },
+    },
+    "required": ["query"],
+}
+SESSION_NAMES: Final = ("sessionId", "threadId")
+"""Arguments that name the session; the second is the old name."""
+
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+logger = logging.getLogger("perdure")
+
+
+class _Wrong(Exception):
+    """A call that fails; its message goes to whoever called, most likely a model."""
+
+
+class Tools:
+    """An ASGI application that serves agents as tools.
+
+    Each request stands alone, so that clients go on where they were when the host was restarted; what is to be
+    remembered is in the durable sessions.
+
+    Args:
+        agents: The agents by the names they are hosted under; those that are no tools are left out.
+        held: Their sessions, on the loop that serves.
+        wait_seconds: How long a call waits for its agent.
+        body_limit: The largest request body, bytes.
+        hosts: Names that this host is known by beside its addresses.
+    """
+
+    def __init__(
+        self,
+        agents: Mapping[str, hosted.HostedAgent],
+        held: sessions.Sessions,
+        wait_seconds: float,
+        body_limit: int,
+        hosts: Iterable[str] = (),
+    ) -> None:
+        self.path = PATH
+        self.methods = METHODS
+        self._agents = {tool_name(name): agent for name, agent in agents.items() if agent.mcp_tool}
+        self._sessions = held
+        self._wait_seconds = wait_seconds
+        self._hosts = frozenset({"localhost", socket.gethostname().casefold(), *(name.casefold() for name in hosts)})
+        server: lowlevel.Server[dict[str, Any]] = lowlevel.Server(
+            "perdure", version=_version.__version__, on_list_tools=self._list, on_call_tool=self._call
+        )
+        self._manager = streamable_http_manager.StreamableHTTPSessionManager(
+            server,
+            stateless=True,
+            max_request_body_size=body_limit,
+            # Looked at here and in the host's own check of origins, which know more than lists of names.
+            security_settings=transport_security.TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be ready to serve."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: web.Scope, receive: web.Receive, send: web.Send) -> None:
+        """Answer a request."""
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        if not is_own(host, self._hosts):
+            raise problems.Problem(
+                421,
+                f"This host does not go by the name {problems.clipped(host)}. If it shall, set PERDURE_BASE_URL.",
+                kind="unknown-host",
+            )
+        await self._manager.handle_request(scope, receive, send)
+
+    async def _list(
+        self, context: contexts.ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(
+            tools=[
+                types.Tool(
+                    name=name,
+                    title=agent.name,
+                    description=agent.description or f"Asks the agent {agent.name}.",
+                    input_schema=dict(SCHEMA),
+                )
+                for name, agent in self._agents.items()
+            ]
+        )
+
+    async def _call(
+        self, context: contexts.ServerRequestContext[Any, Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        agent = self._agents.get(params.name)
+        if agent is None:
+            raise mcp.MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:64]!r} here.")
+        try:
+            session_id = _session_id(agent.name, params.arguments or {})
+            text = await self._ask(agent, session_id, (params.arguments or {}).get("query"))
+        except (_Wrong, errors.PerdureError) as error:
+            return _result(str(error), is_error=True)
+        return _result(text, session_id=session_id)
+
+    async def _ask(self, agent: hosted.HostedAgent, session_id: str, query: Any) -> str:
+        if not isinstance(query, str) or not query.strip():
+            raise _Wrong("The argument 'query' is missing: it must be a text.")
+        ref, blobs = agent.accept(requests.read(query))
+        correlation_id = uuid.uuid4().hex
+        await self._sessions.send(agent.name, session_id, correlation_id, ref, blobs)
+        turn = await self._sessions.wait(agent.name, session_id, correlation_id, self._wait_seconds)
+        if turn is None:
+            raise _Wrong(
+                f"The agent has not answered within {self._wait_seconds:g} seconds. It goes on: "
+                f"ask again with the sessionId {session_id!r}, after a while."
+            )
+        if turn.failure is not None:
+            raise _Wrong(f"The agent failed: {views.error(turn.failure)}")
+        return turn.text
+
+
+def tool_name(agent: str) -> str:
+    """Name an agent's tool: as the agent, where the protocol allows such a name."""
+    return agent if _TOOL_NAME.fullmatch(agent) else workflow_naming.legal(agent)
+
+
+def is_own(host: str, names: frozenset[str]) -> bool:
+    """Say whether a ``Host`` header is an address, or one of some names.
+
+    A page whose own name was made to point at this machine sends that name: it must not get through, though to
+    the browser it calls its own origin. Addresses cannot be rebound.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").casefold()
+    except ValueError:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names or name.endswith(".localhost")
+    return True
+
+
+def _session_id(agent: str, arguments: Mapping[str, Any]) -> str:
+    """Read the session's id from its names; blank is absent, and values that disagree are refused."""
+    found: set[str] = set()
+    for name in SESSION_NAMES:
+        value = arguments.get(name)
+        if value is not None and not isinstance(value, str):
+            raise _Wrong(f"The argument {name!r} must be a text.")
+        if value is not None and value.strip():
+            found.add(value.strip())
+    if len(found) > 1:
+        raise _Wrong(f"The arguments {' and '.join(SESSION_NAMES)} disagree. Give one.")
+    if not found:
+        return uuid.uuid4().hex
+    try:
+        return naming.legal_session_key(durable_agent.AgentSessionId.parse(found.pop(), agent).key)
+    except ValueError as error:
+        raise _Wrong(str(error)) from error
+
+
+def _result(text: str, *, is_error: bool = False, session_id: str | None = None) -> types.CallToolResult:
+    meta = None if session_id is None else {"sessionId": session_id}
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=is_error, _meta=meta)
