@@ -53,7 +53,7 @@ async def connected(host: LocalHost, mode: Any = "auto") -> AsyncIterator[mcp.Cl
 def text(result: types.CallToolResult) -> str:
     (content,) = result.content
     assert isinstance(content, types.TextContent)
-    return content.text
+    return str(content.text)
 
 
 async def ask(client: mcp.Client, query: str, session_id: str | None = None, tool: str = "helper") -> str:
