@@ -158,6 +158,13 @@ async def test_a_signal_to_an_agents_entity_is_a_turn(serve: Serve, operation: s
     assert told(client) == ["Hi", "heard Hi", "And?"]
 
 
+async def test_a_reset_of_an_agents_entity_forgets_the_conversation(serve: Serve) -> None:
+    served, client = await serving(serve)
+
+    assert await served.output("forgotten") == {"status": "reset"}
+    assert told(client) == ["two"]
+
+
 async def test_a_crash_in_the_model_call_neither_loses_nor_doubles_a_turn(serve: Serve) -> None:
     gate = Gate()
     served, client = await serving(serve, gate)

@@ -46,6 +46,13 @@ def test_names_that_differ_in_case_only_clash() -> None:
         AgentFunctionApp(workflows=[workflow("mail"), workflow("Mail")])
 
 
+@pytest.mark.parametrize("executor", ["a~b", "x" * 257])
+def test_an_executor_that_cannot_be_addressed_is_refused(executor: str) -> None:
+    built = WorkflowBuilder(start_executor=Start(id=executor), name="flow").build()
+    with pytest.raises(ValueError, match="cannot be addressed"):
+        AgentFunctionApp(workflow=built)
+
+
 def test_a_factory_that_builds_another_graph_each_time_is_refused() -> None:
     count = iter(range(10))
 

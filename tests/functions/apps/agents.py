@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 
+import azure.durable_functions as df
 from agent_framework import Agent, Content, Message
 from pydantic import BaseModel
 
@@ -129,3 +130,13 @@ def again(context):
     if given is not None:
         return answer.text
     context.continue_as_new({"session": session.to_dict()})
+
+
+@app.orchestration_trigger(context_name="context")
+def forgotten(context):
+    writer = app.get_agent(context, "Writer")
+    session = writer.create_session(session_id="s1")
+    yield writer.run("one", session=session)
+    said = yield context.call_entity(df.EntityId("dafx-Writer", "s1"), "reset")
+    yield writer.run("two", session=session)
+    return said
