@@ -51,7 +51,8 @@ def events(url: str, run_id: str) -> Iterator[dict[str, Any]]:
     while True:
         with until_it_answers(connected) as stream:
             for event in parsed(lines_of(stream)):
-                last = event["id"]
+                # What is only said while it is being said has no id, and does not come again.
+                last = event.get("id", last)
                 yield event
                 if event["type"] in FINAL:
                     return

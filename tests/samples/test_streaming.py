@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.server
 import json
 import pathlib
 import sys
@@ -75,3 +76,42 @@ def test_what_the_host_refuses_ends_the_client_with_the_reason(tmp_path: pathlib
         assert following.ended() == 1
         following.close()
     assert following.lines[0].startswith("409: ")
+
+
+def test_an_event_without_an_id_and_one_cut_in_the_middle_do_not_move_the_place_to_go_on_from() -> None:
+    asked: list[str | None] = []
+    streams = [
+        'id: 4\ndata: {"id": 4, "type": "output", "data": {"data": {"title": "One", "text": "."}}}\n\n'
+        'data: {"type": "delta", "data": {}}\n\nid: 5\ndata: {"id": 5, "type": "compl',
+        'id: 5\ndata: {"id": 5, "type": "completed", "data": {}}\n\n',
+    ]
+
+    class Host(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Last-Event-ID"])
+            self._answer(streams[len(asked) - 1])
+
+        def do_POST(self) -> None:
+            self._answer("{}")
+
+        def _answer(self, body: str) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Host) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        client = str(tried.SAMPLES / "streaming" / "follow.py")
+        following = served.Served([sys.executable, client, "guide-1", "Lisbon", "--url", url], {})
+        assert following.ended() == 0, following.output
+        following.close()
+        server.shutdown()
+        thread.join()
+
+    assert asked == ["0", "4"]
+    assert following.lines == ["", "## One", "", ".", "", "[5] completed"]
