@@ -60,7 +60,8 @@ class Twin:
         return ["opened"]
 
     async def _asking(self, value: refs.Ref, emit: memory_runs.Emit) -> list[Any]:
-        return [await emit.ask(self._text(value), int)]
+        given = await emit.ask(self._text(value), int)
+        return [] if given is None else [given]
 
 
 # The local host: real workflows.

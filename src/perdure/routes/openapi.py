@@ -81,7 +81,18 @@ def _workflow(workflow: hosted.Hosted, schema: Mapping[str, Any], path: str) -> 
                 {"200": _json("The run.", _ref("Status")), "404": _problem("No such run.")}, [run_id],
             )
         },
-        f"{path}/respond/{{id}}/{{request}}": {"post": _respond(tag, workflow, run_id)},
+        f"{path}/respond/{{id}}/{{request}}": {
+            "post": _respond(tag, workflow, run_id),
+            "delete": _operation(
+                f"withdraw_{tag}", workflow.name, "Withdraw an open request of a run.",
+                {
+                    "200": _json("It is withdrawn; who asked is told, and the run goes on.", _ref("Answered")),
+                    "404": _problem("No such run or request."),
+                    "409": _problem("The request has been answered or withdrawn."),
+                },
+                [run_id, _in_path("request", "The request's id.")],
+            ),
+        },
         f"{path}/events/{{id}}": {
             "get": _operation(
                 f"events_{tag}", workflow.name,
@@ -138,7 +149,7 @@ def _respond(tag: str, workflow: hosted.Hosted, run_id: Mapping[str, Any]) -> di
             "200": _json("The answer is kept; the run goes on.", _ref("Answered")),
             "400": _problem("There is no body, or it is not JSON."),
             "404": _problem("No such run or request."),
-            "409": _problem("The request has been answered."),
+            "409": _problem("The request has been answered or withdrawn."),
             "422": _problem("The answer does not fit the type asked for; the request stays open."),
         },
         [run_id, _in_path("request", "The request's id.")],

@@ -37,7 +37,10 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 Accepted = Literal["accepted", "answered", "unknown"]
-"""What became of an answer: ``answered`` if the request had one before, ``unknown`` if there is no such request."""
+"""What became of an answer or a withdrawal.
+
+``answered`` if the request was answered or withdrawn before, ``unknown`` if there is no such request.
+"""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -150,6 +153,16 @@ class Runs(Protocol):
             EmptyInput: If the body is empty.
             MalformedInput: If it is not JSON.
             InvalidInput: If it does not fit the request's response type; the request stays open.
+            HubError: If it could not be made durable: the request stays open.
+        """
+        ...
+
+    async def withdraw(self, run_id: str, request_id: str) -> Accepted:
+        """Withdraw an open request. When this returns ``accepted`` it is withdrawn for good.
+
+        Who asked is told, as by the framework's ``cancel_pending_requests``; the run goes on.
+
+        Raises:
             HubError: If it could not be made durable: the request stays open.
         """
         ...

@@ -108,6 +108,9 @@ def _of_workflow(name: str) -> list[Route]:
         Route(f"{durable}-start", "POST", ("workflow", name, "run"), workflows.start, fixed),
         Route(f"{durable}-status", "GET", ("workflow", name, "status", RUN_ID), workflows.status, fixed),
         Route(f"{durable}-respond", "POST", ("workflow", name, "respond", RUN_ID, REQUEST_ID), requests.respond, fixed),
+        Route(
+            f"{durable}-withdraw", "DELETE", ("workflow", name, "respond", RUN_ID, REQUEST_ID), requests.withdraw, fixed
+        ),
         Route(f"{durable}-events", "GET", ("workflow", name, "events", RUN_ID), events.log, fixed),
         Route(f"{durable}-graph", "GET", ("workflow", name), workflows.describe, fixed),
     ]

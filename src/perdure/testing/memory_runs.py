@@ -25,7 +25,11 @@ class Emit(Protocol):
         ...
 
     async def ask(self, data: Any, response_type: type) -> Any:
-        """Ask for an answer of ``str``, ``bool``, ``int``, ``float``, ``dict`` or ``list``, and wait for it."""
+        """Ask for an answer of ``str``, ``bool``, ``int``, ``float``, ``dict`` or ``list``, and wait for it.
+
+        Gives:
+            The answer; None if the request is withdrawn.
+        """
         ...
 
 
@@ -203,6 +207,19 @@ class MemoryRuns:
         answer = _ANSWERS.read(request, lambda: asked.data, body, content_type)
         live.run = _replace(live.run, requests=tuple(item for item in live.run.requests if item is not asked))
         live.asked[request_id].set_result(answer)
+        return "accepted"
+
+    async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
+        """Withdraw what a program asks."""
+        live = self._live.get(run_id)
+        if live is None or request_id not in live.asked:
+            return "unknown"
+        left = tuple(asked for asked in live.run.requests if asked.id != request_id)
+        if len(left) == len(live.run.requests):
+            return "answered"
+        live.run = _replace(live.run, requests=left)
+        self._log(live, "request_withdrawn", {"requestId": request_id})
+        live.asked[request_id].set_result(None)
         return "accepted"
 
     async def terminate(self, run_id: str, reason: str) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from agent_framework import Content, Executor
 
 from perdure import errors
+from perdure.payloads import refs
 from perdure.workflow import graph, run_state, start_input
 
 APPROVAL_REQUEST: Final = "function_approval_request"
 APPROVAL: Final = "function_approval_response"
 CALL: Final = "function_call"
 RESULT: Final = "function_result"
+COMPUTER_CALL: Final = "computer_tool_call"
 
 _APPROVAL_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
@@ -108,6 +110,23 @@ class AnswerTypes:
             if answered is not None:
                 return answered
         return types.convert(value)
+
+
+def withdrawn(
+    requests: Iterable[run_state.Request], request_id: str, decode: Callable[[refs.Ref], Any]
+) -> tuple[str, ...]:
+    """Give the ids of the requests that go when one is withdrawn; empty if that one is not open.
+
+    As in process, with a call of the computer all that the same executor asks: its answers stand together.
+    """
+    requests = list(requests)
+    found = next((request for request in requests if request.id == request_id), None)
+    if found is None:
+        return ()
+    asked = decode(found.data) if found.request_type == full_name(Content) else None
+    if isinstance(asked, Content) and asked.type == COMPUTER_CALL:
+        return tuple(request.id for request in requests if request.executor == found.executor)
+    return (request_id,)
 
 
 def reader(kind: Any) -> start_input.StartInput:

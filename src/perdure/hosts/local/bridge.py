@@ -90,6 +90,10 @@ class BridgedRuns(Bridge):
         """Answer an open request."""
         return await self._call(lambda: self._inner.answer(run_id, request_id, body, content_type), cancels=False)
 
+    async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
+        """Withdraw an open request."""
+        return await self._call(lambda: self._inner.withdraw(run_id, request_id), cancels=False)
+
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated."""
         return await self._call(lambda: self._inner.terminate(run_id, reason), cancels=False)

@@ -12,7 +12,7 @@ from perdure.engine import engine, records
 from perdure.payloads import refs
 from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import events, hosted, naming, orchestrator, run_state, values
+from perdure.workflow import answers, events, hosted, naming, orchestrator, run_state, values
 
 EVENTS_PAGE = 1000
 
@@ -78,6 +78,24 @@ class EngineRuns:
             run_id,
             orchestrator.ANSWER,
             orchestrator.encode_answer(run_state.Answer(request_id, ref)),
+            guard=lambda status: any(asked.id == request_id for asked in _open(status)),
+        )
+        return "accepted" if sent else self._was_answered(bound, run_id, request_id)
+
+    async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
+        """Withdraw an open request; durable when it returns."""
+        view = self._engine.view(run_id)
+        bound = self._bound(view)
+        if view is None or bound is None:
+            return "unknown"
+        values = bound.values_of(run_id)
+        ids: tuple[str, ...] = (
+            () if view.ended else answers.withdrawn(_open(view.custom_status), request_id, values.decode)
+        )
+        sent = bool(ids) and await self._engine.raise_event(
+            run_id,
+            orchestrator.WITHDRAWAL,
+            orchestrator.encode_withdrawal(ids),
             guard=lambda status: any(asked.id == request_id for asked in _open(status)),
         )
         return "accepted" if sent else self._was_answered(bound, run_id, request_id)

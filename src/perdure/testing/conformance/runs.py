@@ -35,7 +35,7 @@ class Bench(NamedTuple):
     """A back end with four workflows that take a text.
 
     ``echo`` completes with the text, ``failing`` raises ``ValueError("no")``, ``gated`` waits to be released, and
-    ``asking`` asks for a number with the text as its question, and completes with the number.
+    ``asking`` asks for a number with the text as its question, and completes with the number; withdrawn, with nothing.
 
     Attributes:
         runs: The back end.
@@ -366,6 +366,38 @@ class AnswersSuite:
         assert await bench.answer("r1", asked.id, b"7") == "accepted"
         assert (await bench.ended("r1")).output == [7]
 
+    async def test_a_request_is_withdrawn_once(self, bench: Bench) -> None:
+        """It takes no answer any more, an event says so, and the run goes on without."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        told = await asyncio.gather(*(bench.runs.withdraw("r1", asked.id) for _ in range(5)))
+        assert sorted(told) == ["accepted"] + ["answered"] * 4
+        assert await bench.answer("r1", asked.id, b"7") == "answered"
+        done = await bench.ended("r1")
+        assert (done.status, done.output, done.requests) == ("Completed", [], ())
+        events = [event for event in await bench.runs.events("r1") if event.type == "request_withdrawn"]
+        assert [event.data["requestId"] for event in events] == [asked.id]
+
+    async def test_a_request_is_answered_or_withdrawn_but_not_both(self, bench: Bench) -> None:
+        """Whichever came first."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        told = await asyncio.gather(bench.answer("r1", asked.id, b"7"), bench.runs.withdraw("r1", asked.id))
+        assert sorted(told) == ["accepted", "answered"]
+        assert (await bench.ended("r1")).output == ([7] if told[0] == "accepted" else [])
+        assert await bench.runs.withdraw("r1", asked.id) == "answered"
+
+    async def test_what_nobody_asked_is_not_withdrawn(self, bench: Bench) -> None:
+        """An unknown run, an unknown request, or another run's."""
+        await bench.start("asking", "r1")
+        await bench.start("echo", "r2")
+        asked = await bench.asked("r1")
+        await bench.ended("r2")
+        assert await bench.runs.withdraw("nope", asked.id) == "unknown"
+        assert await bench.runs.withdraw("r1", "nope") == "unknown"
+        assert await bench.runs.withdraw("r2", asked.id) == "unknown"
+        assert await bench.asked("r1") == asked
+
     async def test_a_terminated_run_takes_no_answer(self, bench: Bench) -> None:
         """It stays as it ended."""
         await bench.start("asking", "r1")
@@ -427,6 +459,15 @@ class KillsSuite:
         assert await bench.answer("r1", asked[0].id, b"1") == "accepted"
         assert await bench.answer("r2", asked[1].id, b"3") == "answered"
         assert [(await bench.ended(run_id)).output for run_id in ("r1", "r2")] == [[1], [2]]
+
+    async def test_a_withdrawal_survives_a_kill(self, bench: Bench) -> None:
+        """The request is not open again, and the run ends."""
+        await bench.start("asking", "r1")
+        asked = await bench.asked("r1")
+        assert await bench.runs.withdraw("r1", asked.id) == "accepted"
+        bench = await bench.killed()
+        assert await bench.answer("r1", asked.id, b"1") == "answered"
+        assert (await bench.ended("r1")).output == []
 
     async def test_a_purge_survives_a_kill(self, bench: Bench) -> None:
         """Nothing of the run comes back."""
