@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from perdure import _version
+
+if TYPE_CHECKING:
+    from perdure.deployment import arm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,3 +64,35 @@ def demo() -> None:
     from perdure.cli import demo as command
 
     command.demo()
+
+
+@cli.group()
+def azure() -> None:
+    """An app's way to Azure Functions."""
+
+
+@azure.command()
+@click.argument("place", default=".", metavar="[FOLDER]")
+@click.option("--plan", type=click.Choice(["flex", "premium"]), default="flex", show_default=True, help="The plan.")
+@click.option(
+    "--backend",
+    type=click.Choice(["storage", "scheduler"]),
+    default="storage",
+    show_default=True,
+    help="Where Durable Functions keeps its own: Azure Storage, or Durable Task Scheduler.",
+)
+@click.option("--wheel", metavar="PATH", help="perdure as a wheel to publish with the app, until it is on an index.")
+def init(place: str, plan: arm.Plan, backend: arm.Backend, wheel: str | None) -> None:
+    """Put the files into an app's folder that it needs on Azure; what is there stays."""
+    from perdure.cli import azure as command
+
+    command.init(place, plan=plan, backend=backend, wheel=wheel)
+
+
+@cli.command()
+@click.argument("place", default=".", metavar="[FOLDER|FILE]")
+def doctor(place: str) -> None:
+    """Look over an app and this machine for what would fail on Azure. Exit code: 1 if something would."""
+    from perdure.cli import doctor as command
+
+    sys.exit(command.doctor(place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from perdure import errors
 
@@ -71,6 +72,12 @@ def of(environ: Mapping[str, str], setting: str = SETTING) -> Account:
         )
     managed = environ.get(f"{setting}__credential", "").strip().lower() == "managedidentity"
     return Account(uri, managed=managed, client_id=environ.get(f"{setting}__clientId", "").strip())
+
+
+def address(account: Account) -> tuple[str, int]:
+    """Give the host and port that an account's blobs are at."""
+    parts = urlsplit(account.url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _of_connection(connection: str, setting: str) -> Account:
