@@ -144,8 +144,14 @@ class HostedWorkflow:
             "mermaid": WorkflowViz(self.workflow).to_mermaid(),
         }
 
-    def bind(self, payloads: store.PayloadStore) -> Bound:
-        """Put the workflow on a store of payloads, ready to run."""
+    def bind(self, payloads: store.PayloadStore, *, shared: bool = False) -> Bound:
+        """Put the workflow on a store of payloads, ready to run.
+
+        Args:
+            payloads: The store.
+            shared: Whether other processes, perhaps with other code, work on the same runs. Then an activity has the
+                same name whatever the code of the day, and the host says when a run's copies are released.
+        """
         shelf = values.Shelf(self.codec, payloads)
         kinds = {
             place: executor_state.Kind(self._copies(executor, place), strict=self._strict)
@@ -153,7 +159,7 @@ class HostedWorkflow:
         }
         levels = dict(_levels("", self.workflow, self.shape))
         activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types)
-        return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities))
+        return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities), shared=shared)
 
     def _copies(self, executor: Executor, place: str) -> executor_state.Copies:
         return isolation.Template(executor, place) if self._builds is None else _Built(executor, place, self._builds)
@@ -196,18 +202,20 @@ class Bound:
         activities: activity.Activities,
         fail_on_conflict: bool,
         release: Callable[[str], None],
+        *,
+        shared: bool = False,
     ) -> None:
         self.hosted = hosted
         self.activities = activities
+        self.release = release
         self._shelf = shelf
         names = {place: naming.activity(hosted.name, place) for place in hosted.places}
         self._names = names
         self.orchestrator = orchestrator.WorkflowOrchestrator(
             naming.orchestration(hosted.name),
-            # A run of older code may need an executor that is gone: the activity says so, and waits.
-            lambda place: names.get(place, self._any_activity),
+            self._shared_name if shared else self._own_name,
             fail_on_conflict=fail_on_conflict,
-            release=release,
+            release=(lambda run: None) if shared else release,
         )
 
     @property
@@ -215,9 +223,12 @@ class Bound:
         """Durable names of the activities."""
         return [*self._names.values()]
 
-    @property
-    def _any_activity(self) -> str:
-        return next(iter(self._names.values()))
+    def _own_name(self, executor: str) -> str:
+        # A run of older code may need an executor that is gone: any of the activities says so, and waits.
+        return self._names.get(executor) or next(iter(self._names.values()))
+
+    def _shared_name(self, executor: str) -> str:
+        return naming.activity(self.hosted.name, executor)
 
     def start(self, message: refs.Ref, trace: dict[str, str]) -> bytes:
         """Encode what a run is started with."""

@@ -79,6 +79,7 @@ decode_input: Callable[[bytes], RunInput] = _inputs.decode
 decode_status: Callable[[bytes], RunStatus] = _statuses.decode
 encode_answer: Callable[[run_state.Answer], bytes] = _encoder.encode
 encode_withdrawal: Callable[[tuple[str, ...]], bytes] = _encoder.encode
+decode_answer: Callable[[bytes], run_state.Answer] = _answers.decode
 encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
 
 
@@ -178,7 +179,7 @@ class WorkflowOrchestrator:
                 return _withdraw(host, state, _withdrawals.decode(landed.value))
             if landed.key != ANSWER:
                 return state
-            given: run_state.Answer | None = _answers.decode(landed.value)
+            given: run_state.Answer | None = decode_answer(landed.value)
         else:
             state, given = deadlines.passed(host, state, landed, self._activity)
             by = {"by": "deadline"}

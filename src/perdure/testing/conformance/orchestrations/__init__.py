@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import pytest
 
-_MODULES = ("activities", "bench", "children", "ends", "events", "keys", "lives", "programs", "timers")
+_MODULES = ("activities", "alone", "bench", "children", "ends", "events", "keys", "lives", "programs", "timers")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from perdure.testing.conformance.orchestrations.bench import Backend, Bench, Open  # noqa: E402  # to be rewritten first
-from perdure.testing.conformance.orchestrations.suite import OrchestrationsSuite  # noqa: E402  # to be rewritten first
+from perdure.testing.conformance.orchestrations.suite import OrchestrationsSuite, SharedSuite  # noqa: E402  # to be rewritten first
 
-__all__ = ["Backend", "Bench", "Open", "OrchestrationsSuite"]
+__all__ = ["Backend", "Bench", "Open", "OrchestrationsSuite", "SharedSuite"]

@@ -89,27 +89,6 @@ class ActivitiesSuite:
         assert await bench.output("a") == "done"
         assert [key for _, key in bench.ran] == ["s0", "g0", "g0", "s1", "g1", "g1", "s2", "g2", "g2"]
 
-    async def test_an_activity_starts_only_after_what_scheduled_it_is_recorded(self, bench: Bench) -> None:
-        """What it goes by cannot be lost any more."""
-        found: list[Any] = []
-
-        async def look(call: Any) -> Any:
-            found.append((await bench.emitted("a"), await bench.backend.status("a")))
-
-        def program(host: protocol.Host, call: bytes) -> protocol.Steps:
-            for step in (b"one", b"two"):
-                host.emit(step)
-                host.status(step)
-                host.activity(step.decode(), "look", None)
-                yield
-            return protocol.Ended(encode(None))
-
-        bench.activity("look", look)
-        bench.program("looking", program)
-        await bench.begin("looking", "a")
-        await bench.ended("a")
-        assert found == [([b"one"], b"one"), ([b"one", b"two"], b"two")]
-
     async def test_a_failing_activity_lands_as_a_failure_in_the_users_words(self, bench: Bench) -> None:
         """Type and text, the same after a rebuild; the orchestrator decides what follows."""
 
@@ -143,14 +122,6 @@ class ActivitiesSuite:
         bench.program("first", programs.first_landing(lambda host: host.activity("x", "cancelled", 1)))
         await bench.begin("first", "a")
         assert await bench.output("a") == ["failure", "x", "the user's own"]
-
-    async def test_an_activity_that_nobody_has_lands_as_a_failure(self, bench: Bench) -> None:
-        """Its name is told."""
-        bench.program("first", programs.first_landing(lambda host: host.activity("x", "nowhere", 1)))
-        await bench.begin("first", "a")
-        kind, key, message = await bench.output("a")
-        assert (kind, key) == ("failure", "x")
-        assert "nowhere" in message
 
     async def test_the_payloads_of_a_result_are_there_for_whoever_sees_it(self, bench: Bench) -> None:
         """For the next activity, and for a client after a rebuild; under the owner that it names."""

@@ -115,16 +115,17 @@ class Gate:
 
 
 class Notes(list[Any]):
-    """What a program saw, for the test that waits for it."""
+    """What a program saw, perhaps on another thread, for the test that waits for it. Make it on the test's loop."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
     def note(self, item: Any) -> None:
         """Add something."""
         self.append(item)
-        self._news.set()
+        self._loop.call_soon_threadsafe(self._news.set)
 
     async def upto(self, count: int) -> None:
         """Wait until so much was seen."""

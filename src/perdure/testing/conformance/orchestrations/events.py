@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from perdure.testing.conformance.orchestrations import programs
 from perdure.testing.conformance.orchestrations.bench import Bench, encode
 from perdure.workflow import protocol
@@ -51,14 +49,6 @@ class EventsSuite:
             await bench.rebuild()
         assert [data for _, data in await bench.output("a")] == expected
         assert await bench.emitted("a") == expected
-
-    async def test_many_events_at_once_land_in_their_order(self, bench: Bench) -> None:
-        """What comes after the end is refused."""
-        bench.program("collecting", programs.collecting)
-        await bench.begin("collecting", "a", b"50")
-        sending = (bench.backend.raise_event("a", "go", b"%d" % number) for number in range(51))
-        assert await asyncio.gather(*sending) == [True] * 50 + [False]
-        assert [data for _, data in await bench.output("a")] == [b"%d" % number for number in range(50)]
 
     async def test_an_event_for_nobody_is_refused(self, bench: Bench) -> None:
         """An unknown orchestration, or one that has ended, takes none; before and after a rebuild."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.testing.conformance.orchestrations import activities, children, ends, events, keys, lives, timers
+from perdure.testing.conformance.orchestrations import activities, alone, children, ends, events, keys, lives, timers
 
 
-class OrchestrationsSuite(
+class SharedSuite(
     ends.EndsSuite,
     activities.ActivitiesSuite,
     keys.KeysSuite,
@@ -16,6 +16,10 @@ class OrchestrationsSuite(
     children.ChildrenSuite,
     lives.LivesSuite,
 ):
-    """Every promise of a host of orchestrations. Each test bears its promise as its name."""
+    """Every promise of a host that several processes may share. Each test bears its promise as its name."""
 
     pytestmark = pytest.mark.asyncio
+
+
+class OrchestrationsSuite(SharedSuite, alone.AloneSuite):
+    """Every promise of a host that is one process."""

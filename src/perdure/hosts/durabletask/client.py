@@ -1,0 +1,203 @@
+"""A scheduler's client, as the runs of a replaying host use it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import grpc  # type: ignore[import-untyped]  # it ships no types
+from durabletask import client as durable
+
+from perdure import errors
+from perdure.hosts.durabletask import sdk
+from perdure.hosts.replay import client
+from perdure.routes import runs
+from perdure.workflow import protocol
+
+WAITS_AT_ONCE: Final = 64
+"""So many wait in calls that the scheduler answers when a run ends; the others ask again and again."""
+
+LONGEST_WAIT_SECONDS: Final = 25.0
+FIRST_POLL_SECONDS: Final = 0.05
+LONGEST_POLL_SECONDS: Final = 1.0
+HEALTH_SECONDS: Final = 2.0
+
+_STATUSES: Final[dict[durable.OrchestrationStatus, runs.Status]] = {
+    durable.OrchestrationStatus.RUNNING: "Running",
+    durable.OrchestrationStatus.CONTINUED_AS_NEW: "Running",
+    durable.OrchestrationStatus.PENDING: "Pending",
+    durable.OrchestrationStatus.COMPLETED: "Completed",
+    durable.OrchestrationStatus.FAILED: "Failed",
+    durable.OrchestrationStatus.TERMINATED: "Terminated",
+    durable.OrchestrationStatus.SUSPENDED: "Suspended",
+}
+
+
+class SchedulerClient:
+    """Starts, looks at and ends the orchestrations of a task hub.
+
+    Args:
+        where: The scheduler.
+        credential: For a secure one.
+    """
+
+    def __init__(self, where: sdk.Address, credential: Any = None, *, waits_at_once: int = WAITS_AT_ONCE) -> None:
+        self._where = where
+        self._inner = sdk.make_client(where, credential)
+        self._waits = asyncio.Semaphore(waits_at_once)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._inner.close()
+
+    async def start(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration; False if there is one of this id."""
+        return await self._start(name, instance_id, call, sdk.refusing())
+
+    async def start_again(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration in the place of one that has failed."""
+        return await self._start(name, instance_id, call, sdk.replacing_failed())
+
+    async def get(self, instance_id: str) -> client.State | None:
+        """Give an orchestration with its output."""
+        async with self._told():
+            return _state(await self._inner.get_orchestration_state(instance_id))
+
+    async def wait(self, instance_id: str, seconds: float) -> client.State | None:
+        """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
+        over = time.monotonic() + seconds
+        delay = FIRST_POLL_SECONDS
+        while True:
+            state = await self.get(instance_id)
+            left = over - time.monotonic()
+            if state is None or state.ended or left <= 0:
+                return state
+            if self._waits.locked():
+                await asyncio.sleep(min(delay, left))
+                delay = min(delay * 2, LONGEST_POLL_SECONDS)
+                continue
+            async with self._waits, self._told():
+                with contextlib.suppress(TimeoutError):
+                    await self._inner.wait_for_orchestration_completion(
+                        instance_id, fetch_payloads=False, timeout=min(left, LONGEST_WAIT_SECONDS)
+                    )
+
+    async def raise_event(self, instance_id: str, name: str, data: str) -> None:
+        """Send an event; one for nobody is lost."""
+        async with self._told():
+            with _unless(grpc.StatusCode.NOT_FOUND):
+                await self._inner.raise_orchestration_event(instance_id, name, data=data)
+
+    async def terminate(self, instance_id: str, reason: str) -> None:
+        """End an orchestration from outside."""
+        async with self._told():
+            with _unless(grpc.StatusCode.NOT_FOUND):
+                await self._inner.terminate_orchestration(instance_id, output=reason)
+
+    async def purge(self, instance_id: str) -> None:
+        """Delete an orchestration that has ended."""
+        async with self._told():
+            with _unless(grpc.StatusCode.NOT_FOUND):
+                await self._inner.purge_orchestration(instance_id)
+
+    async def list(self, created_from: float, created_to: float, prefix: str) -> Sequence[client.State]:
+        """Give the orchestrations created from one time up to another, without their outputs."""
+        asked = durable.OrchestrationQuery(
+            created_time_from=datetime.fromtimestamp(max(created_from, 0.0), UTC),
+            created_time_to=datetime.fromtimestamp(created_to, UTC),
+            instance_id_prefix=prefix or None,
+        )
+        async with self._told():
+            found = await self._inner.get_all_orchestration_states(asked)
+        return [state for state in map(_state, found) if state is not None]
+
+    async def healthy(self) -> bool:
+        """Say whether the scheduler answers."""
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                await self.get("perdure-health")
+        except (TimeoutError, errors.HubError):
+            return False
+        return True
+
+    async def _start(self, name: str, instance_id: str, call: str, policy: Any) -> bool:
+        async with self._told():
+            try:
+                await self._inner.schedule_new_orchestration(
+                    name, input=call, instance_id=instance_id, reuse_id_policy=policy
+                )
+            except grpc.aio.AioRpcError as error:
+                if error.code() == grpc.StatusCode.ALREADY_EXISTS:
+                    return False
+                raise
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """Say what is wrong with the scheduler in words that help."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            where = f"the scheduler at {self._where.url} (task hub {self._where.taskhub!r})"
+            details = error.details() or error.code().name
+            if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+                raise errors.HubError(
+                    f"It is not allowed to use {where}: {details}",
+                    "The identity needs the role Durable Task Data Contributor on the task hub.",
+                ) from error
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise errors.HubError(
+                    f"It was not possible to reach {where}: {details}",
+                    "Is the endpoint right, and does it run? What was accepted is kept.",
+                ) from error
+            raise errors.HubError(f"There was an error of {where}: {error.code().name}: {details}") from error
+
+
+@contextlib.contextmanager
+def _unless(code: grpc.StatusCode) -> Any:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        if error.code() != code:
+            raise
+
+
+def _state(found: durable.OrchestrationState | None) -> client.State | None:
+    if found is None:
+        return None
+    status = _STATUSES[found.runtime_status]
+    custom = _text(found.serialized_custom_status)
+    if status == "Pending" and custom is not None:
+        # Between two of its lives.
+        status = "Running"
+    output = _text(found.serialized_output)
+    failure: protocol.Failure | None = None
+    if status == "Terminated":
+        failure = protocol.Failure("Terminated", output or "")
+    elif status == "Failed" and (details := found.failure_details) is not None:
+        kind, message = details.error_type.rpartition(".")[2], details.message
+        failure = protocol.Failure(kind, message, details.stack_trace or "")
+    return client.State(
+        found.instance_id,
+        found.name,
+        status,
+        _seconds(found.created_at),
+        _seconds(found.last_updated_at),
+        output if status == "Completed" else None,
+        custom,
+        failure,
+    )
+
+
+def _text(encoded: str | None) -> str | None:
+    """Read a text that the engine holds as JSON."""
+    return None if not encoded else str(json.loads(encoded))
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.replace(tzinfo=UTC).timestamp()

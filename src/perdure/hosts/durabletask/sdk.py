@@ -1,0 +1,360 @@
+"""The durabletask SDK: the only module that touches it, and what of it has no public name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from perdure import errors
+from perdure.hosts.replay import life, wire
+from perdure.workflow import protocol
+
+try:
+    from durabletask import client, task, worker
+    from durabletask.azuremanaged.client import AsyncDurableTaskSchedulerClient
+    from durabletask.azuremanaged.worker import DurableTaskSchedulerWorker
+    from durabletask.grpc_options import GrpcChannelOptions, GrpcWorkerResiliencyOptions
+    from durabletask.internal import orchestrator_service_pb2 as messages
+except ImportError as missing_extra:
+    raise errors.UsageError(
+        "A worker on Durable Task Scheduler needs the packages durabletask and durabletask-azuremanaged.",
+        "Install them: pip install 'perdure[durabletask]'",
+    ) from missing_extra
+
+ACTIVITIES_AT_ONCE: Final = 100
+TURNS_AT_ONCE: Final = 16
+ABANDON_SECONDS: Final = 1.0
+LARGEST_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+LONGEST_RECONNECT_SECONDS: Final = 10.0
+KEEPALIVE_MILLISECONDS: Final = 60_000
+
+logger = logging.getLogger("perdure.durabletask")
+
+
+class Address(NamedTuple):
+    """Where a scheduler is.
+
+    Attributes:
+        url: As it was given.
+        host: Host and port.
+        secure: Whether it is spoken to over TLS, with a credential.
+        taskhub: The task hub.
+    """
+
+    url: str
+    host: str
+    secure: bool
+    taskhub: str
+
+
+def address(url: str, taskhub: str) -> Address:
+    """Read a scheduler's endpoint.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.path.strip("/"):
+        raise errors.UsageError(
+            f"{url!r} is no endpoint of a scheduler.",
+            "Give one such as https://my-scheduler.westeurope.durabletask.io or http://localhost:8080.",
+        )
+    secure = parts.scheme == "https"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Address(url, f"{host}:{port or (443 if secure else 80)}", secure, taskhub)
+
+
+class Abandoned(BaseException):
+    """Raised in an orchestrator that cannot be run now: the scheduler gives the turn to somebody again.
+
+    No ``Exception``, since the SDK makes the failure of the orchestration of any of those.
+    """
+
+
+class RunFailed(Exception):
+    """How an orchestration tells the SDK that it has failed."""
+
+
+# Orchestrators.
+
+
+class _Landing(task.CompositeTask[Any]):
+    """Tells the inbox when a task is done; it never completes itself, so that nothing else waits for it."""
+
+    def __init__(self, inbox: Inbox, serial: int, child: task.Task[Any]) -> None:
+        self._inbox = inbox
+        self._serial = serial
+        super().__init__([child])
+
+    def on_child_completed(self, task: task.Task[Any]) -> None:
+        self._inbox.put(self._serial, task)
+
+
+class Inbox:
+    """What has landed in an orchestration and was not taken yet.
+
+    The SDK's own ``when_any`` would be made anew over all that is out for each landing.
+    """
+
+    def __init__(self) -> None:
+        self._landed: list[tuple[int, task.Task[Any]]] = []
+        self._watched: dict[int, _Landing] = {}
+        self._wait: task.CompletableTask[None] | None = None
+
+    def watch(self, serial: int, found: task.Task[Any]) -> None:
+        """Have a task put here when it is done."""
+        self._watched[serial] = _Landing(self, serial, found)
+
+    def forget(self, serial: int) -> None:
+        """Take no notice of a task any more."""
+        self._watched.pop(serial, None)
+
+    def put(self, serial: int, found: task.Task[Any]) -> None:
+        """Take in a task that is done."""
+        self._landed.append((serial, found))
+        if self._wait is not None and not self._wait.is_complete:
+            self._wait.complete(None)
+
+    def take(self) -> tuple[int, task.Task[Any]] | None:
+        """Give what landed first; None if there is nothing."""
+        while self._landed:
+            serial, found = self._landed.pop(0)
+            if self._watched.pop(serial, None) is not None or serial == _HEARING:
+                return serial, found
+        return None
+
+    def wait(self) -> task.Task[None]:
+        """Give what to yield until something lands."""
+        self._wait = task.CompletableTask[None]()
+        return self._wait
+
+
+_HEARING: Final = 0
+Known = Callable[[str], bool]
+
+
+def drive(context: task.OrchestrationContext, living: life.Life, known: Known, child: bool) -> Generator[Any, Any, Any]:
+    """Run one life of an orchestration as an orchestrator of the SDK.
+
+    Args:
+        context: The SDK's.
+        living: The life.
+        known: Whether this worker has an activity.
+        child: Whether another orchestration waits for it.
+    """
+    inbox = Inbox()
+    tasks: dict[int, tuple[life.Role, task.Task[Any]]] = {}
+    inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
+    turn = living.begin()
+    while True:
+        for serial in turn.dropped:
+            inbox.forget(serial)
+            _, dropped = tasks.pop(serial)
+            if isinstance(dropped, task.CancellableTask):
+                dropped.cancel()
+        for order in turn.orders:
+            scheduled = _schedule(context, order)
+            tasks[order.serial] = order.work.role, scheduled
+            inbox.watch(order.serial, scheduled)
+        _say(context, living, known)
+        if isinstance(turn.over, wire.Start):
+            context.continue_as_new(wire.pack(turn.over), save_events=True)
+            return None
+        if turn.over is not None:
+            if turn.over.failure is not None and not child:
+                raise RunFailed(f"{turn.over.failure.type}: {turn.over.failure.message}")
+            return wire.pack(turn.over)
+        landed = inbox.take()
+        while landed is None:
+            yield inbox.wait()
+            landed = inbox.take()
+        serial, done = landed
+        living.move(_seconds(context.current_utc_datetime))
+        if serial == _HEARING:
+            name, data = wire.unpack(done.get_result(), tuple[str, bytes])
+            turn = living.hear(name, data)
+            if turn.over is None:
+                # Only now: one that waits already would be taken, and lost with this life.
+                inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
+        else:
+            role, _ = tasks.pop(serial)
+            turn = living.land(serial, _reply(role, done))
+
+
+def _schedule(context: task.OrchestrationContext, order: life.Order) -> task.Task[Any]:
+    work = order.work
+    if work.role == "timer":
+        return context.create_timer(datetime.fromtimestamp(work.fire_at, UTC))
+    if work.role == "child":
+        start = wire.pack(wire.Start(work.call, child=True))
+        return context.call_sub_orchestrator(work.name, input=start, instance_id=work.child_id)
+    return context.call_activity(work.name, input=wire.pack(order.task))
+
+
+def _reply(role: life.Role, done: task.Task[Any]) -> wire.Reply | wire.End | None:
+    if done.is_failed:
+        details = done.get_exception().details
+        failure = protocol.Failure(details.error_type.rpartition(".")[2], details.message, details.stack_trace or "")
+        absent = failure.type == worker.ActivityNotRegisteredError.__name__
+        return wire.Reply("held" if absent else "failure", failure=failure)
+    if role == "timer":
+        return None
+    if role == "child":
+        return wire.unpack(done.get_result(), wire.End)
+    return wire.unpack(done.get_result(), wire.Reply)
+
+
+def _say(context: task.OrchestrationContext, living: life.Life, known: Known) -> None:
+    absent = tuple(sorted({name for name in living.awaited if not known(name)}))
+    if living.custom_status is not None or living.held or absent:
+        context.set_custom_status(wire.pack(wire.Status(living.custom_status, living.held, absent)))
+    else:
+        context.set_custom_status(None)
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
+# Workers and clients.
+
+
+class _Worker(DurableTaskSchedulerWorker):
+    """A worker that lets go of each life when its turn is over.
+
+    CONTRACT: ``TaskHubGrpcWorker`` runs each turn by ``_execute_orchestrator(request, stub, token)`` on one thread,
+    lets what is no ``Exception`` out of it, and gives a turn back by ``_cancel_orchestrator`` with the same arguments.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.here = threading.local()
+
+    def _execute_orchestrator(self, req: Any, stub: Any, completionToken: Any) -> None:
+        self.here.living = None
+        try:
+            super()._execute_orchestrator(req, stub, completionToken)
+        except Abandoned as error:
+            logger.warning("A turn of %r is given back: %s", req.instanceId, error)
+            time.sleep(ABANDON_SECONDS)
+            self._cancel_orchestrator(req, stub, completionToken)
+        finally:
+            living: life.Life | None = self.here.living
+            if living is not None:
+                living.close()
+
+
+Begin = Callable[[str, wire.Start, float], life.Life]
+"""Makes a life of an orchestration with this id, at this time."""
+
+Act = Callable[[str, wire.Task], wire.Reply]
+"""Does the work of an activity for the orchestration with this id."""
+
+
+class Worker:
+    """Takes work items of a task hub, on threads of its own.
+
+    Args:
+        where: The scheduler.
+        orchestrators: What begins a life, by durable name.
+        activities: What does the work, by durable name.
+        credential: For a secure scheduler.
+        at_once: How many activities run at a time.
+    """
+
+    def __init__(
+        self,
+        where: Address,
+        orchestrators: Mapping[str, Begin],
+        activities: Mapping[str, Act],
+        *,
+        credential: Any = None,
+        at_once: int = ACTIVITIES_AT_ONCE,
+    ) -> None:
+        self._inner = _Worker(
+            host_address=where.host,
+            taskhub=where.taskhub,
+            token_credential=credential,
+            secure_channel=where.secure,
+            channel_options=_channel_options(),
+            resiliency_options=GrpcWorkerResiliencyOptions(reconnect_backoff_cap_seconds=LONGEST_RECONNECT_SECONDS),
+            # An activity holds a thread while it waits: however many do, a turn finds one.
+            concurrency_options=worker.ConcurrencyOptions(at_once, TURNS_AT_ONCE, 1, at_once + TURNS_AT_ONCE + 1),
+            logger=logger,
+        )
+        known = frozenset(activities)
+        for name, begin in orchestrators.items():
+            self._inner.add_orchestrator(_named(name, self._orchestrator(begin, known.__contains__)))
+        for name, act in activities.items():
+            self._inner.add_activity(_named(name, _activity(act)))
+        # What this worker does not have is not for it, and waits for one that has it.
+        self._inner.use_work_item_filters()
+
+    def start(self) -> None:
+        """Take work items; one that cannot reach the scheduler goes on trying."""
+        self._inner.start()  # type: ignore[no-untyped-call]  # the SDK gives it no types
+
+    def stop(self) -> None:
+        """Take no more and wait for what runs."""
+        self._inner.stop()  # type: ignore[no-untyped-call]  # the SDK gives it no types
+
+    def _orchestrator(self, begin: Begin, known: Known) -> Callable[..., Any]:
+        def run(context: task.OrchestrationContext, text: str) -> Generator[Any, Any, Any]:
+            start = wire.unpack(text, wire.Start)
+            living = begin(context.instance_id, start, _seconds(context.current_utc_datetime))
+            self._inner.here.living = living
+            return drive(context, living, known, start.child)
+
+        return run
+
+
+def _activity(act: Act) -> Callable[..., str]:
+    def run(context: task.ActivityContext, text: str) -> str:
+        return wire.pack(act(context.orchestration_id, wire.unpack(text, wire.Task)))
+
+    return run
+
+
+def _named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    function.__name__ = name
+    return function
+
+
+def make_client(where: Address, credential: Any = None) -> client.AsyncTaskHubGrpcClient:
+    """Make a client; its connection belongs to the loop that uses it first."""
+    return AsyncDurableTaskSchedulerClient(
+        host_address=where.host,
+        taskhub=where.taskhub,
+        token_credential=credential,
+        secure_channel=where.secure,
+        channel_options=_channel_options(),
+        logger=logger,
+    )
+
+
+def _channel_options() -> GrpcChannelOptions:
+    return GrpcChannelOptions(
+        max_receive_message_length=LARGEST_MESSAGE_BYTES,
+        max_send_message_length=LARGEST_MESSAGE_BYTES,
+        keepalive_time_ms=KEEPALIVE_MILLISECONDS,
+    )
+
+
+def refusing() -> Any:
+    """Give the policy under which an id that exists is never started again."""
+    return messages.OrchestrationIdReusePolicy()
+
+
+def replacing_failed() -> Any:
+    """Give the policy under which only an orchestration that has failed makes way for another of its id."""
+    return messages.OrchestrationIdReusePolicy(replaceableStatus=[messages.ORCHESTRATION_STATUS_FAILED])

@@ -1,0 +1,107 @@
+"""An app as a worker of a task hub: turns of its orchestrations, and their activities on this process's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Mapping
+from typing import Any, Self
+
+from perdure import errors
+from perdure.hosts.durabletask import sdk
+from perdure.hosts.replay import activities, life, wire
+from perdure.payloads import cache, store
+from perdure.workflow import protocol
+
+CALLS_AT_HAND_BYTES = 16 * 1024 * 1024
+
+
+class Worker:
+    """Runs orchestrators and activities for a scheduler; activities on the loop that it was made on.
+
+    Args:
+        where: The scheduler.
+        orchestrators: By durable name.
+        work: Does the activities.
+        names: Durable names of the activities.
+        payloads: Where the calls of orchestrations are that are too large to travel.
+        credential: For a secure scheduler.
+        at_once: How many activities run at a time.
+    """
+
+    def __init__(
+        self,
+        where: sdk.Address,
+        orchestrators: Mapping[str, protocol.Orchestrator],
+        work: activities.Activities,
+        names: list[str],
+        payloads: store.PayloadStore,
+        *,
+        credential: Any = None,
+        at_once: int = sdk.ACTIVITIES_AT_ONCE,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._orchestrators = orchestrators
+        self._work = work
+        self._payloads = payloads
+        self._calls = cache.DecodeCache(CALLS_AT_HAND_BYTES)
+        self._running: set[concurrent.futures.Future[wire.Reply]] = set()
+        self._inner = sdk.Worker(
+            where,
+            {name: self._begin(orchestrator) for name, orchestrator in orchestrators.items()},
+            {name: self._act(name) for name in (*names, wire.NOTE)},
+            credential=credential,
+            at_once=at_once,
+        )
+
+    def start(self) -> Self:
+        """Take work items from here on."""
+        self._inner.start()
+        return self
+
+    async def stop(self) -> None:
+        """Take no more, and wait for what runs."""
+        await asyncio.to_thread(self._inner.stop)
+
+    def stop_now(self) -> None:
+        """Take no more, and wait for what runs, on this thread."""
+        self._inner.stop()
+
+    def cancel(self) -> None:
+        """End the activities that run."""
+        for future in list(self._running):
+            future.cancel()
+
+    def _begin(self, orchestrator: protocol.Orchestrator) -> sdk.Begin:
+        def begin(instance_id: str, start: wire.Start, now: float) -> life.Life:
+            call = self._call(instance_id, start.stored) if start.stored else start.call
+            return life.Life(orchestrator, instance_id, start, call, now)
+
+        return begin
+
+    def _call(self, instance_id: str, digest: bytes) -> bytes:
+        """Read what an orchestration was started with: it never changes, so a replay reads the same.
+
+        Raises:
+            Abandoned: If the store cannot be had now.
+            PayloadMissing: If it is not there.
+        """
+        found: bytes | None = self._calls.get(digest)
+        if found is None:
+            try:
+                found = self._payloads.read(instance_id, digest)
+            except errors.HubError as error:
+                raise sdk.Abandoned(str(error)) from error
+            self._calls.put(digest, found, len(found))
+        return found
+
+    def _act(self, name: str) -> sdk.Act:
+        def act(instance_id: str, task: wire.Task) -> wire.Reply:
+            future = asyncio.run_coroutine_threadsafe(self._work(instance_id, name, task), self._loop)
+            self._running.add(future)
+            try:
+                return future.result()
+            finally:
+                self._running.discard(future)
+
+        return act

@@ -1,0 +1,142 @@
+"""Activities of a replaying host: what is done for one work item, from its input to its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from perdure import errors, tracebacks
+from perdure.hosts.replay import log, wire
+from perdure.payloads import records, store
+from perdure.workflow import deadlines, failures, orchestrator, protocol, run_state
+
+RUNS_AT_HAND: Final = 256
+"""How many runs keep their copies of executors in this process between two steps."""
+
+END: Final = "end/"
+ANSWER: Final = "answer/"
+
+logger = logging.getLogger("perdure")
+
+
+class Activities:
+    """Does the work of activities by name.
+
+    Args:
+        activities: By their durable names.
+        payloads: Where the payloads of results go.
+        kept: Where the logs and other records of runs are.
+        release: Told the run whose copies of executors are let go of.
+    """
+
+    def __init__(
+        self,
+        activities: Mapping[str, protocol.Activity],
+        payloads: store.PayloadStore,
+        kept: records.RecordStore,
+        release: Callable[[str], None] = lambda run: None,
+    ) -> None:
+        self._activities = activities
+        self._payloads = payloads
+        self._records = kept
+        self._log = log.Log(kept)
+        self._release = release
+        self._at_hand: collections.OrderedDict[str, int] = collections.OrderedDict()
+
+    async def __call__(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
+        """Do the work of one item; whatever goes wrong is in the reply."""
+        try:
+            if name == wire.NOTE:
+                return await self._note(instance_id, task)
+            if not task.pages:
+                return await self._act(instance_id, name, task)
+            # The log does not wait for the work, nor the work for the log.
+            telling = asyncio.ensure_future(self._log.write(instance_id, task.pages))
+            try:
+                reply = await self._act(instance_id, name, task)
+            finally:
+                await asyncio.wait([telling])
+            await telling
+            return reply
+        except errors.HubError as error:
+            return _held(error)
+
+    def forget(self, run: str) -> None:
+        """Let go of the copies of a run that has ended."""
+        if self._at_hand.pop(run, 1) == 0:
+            self._release(run)
+
+    async def _note(self, instance_id: str, task: wire.Task) -> wire.Reply:
+        await self._log.write(instance_id, task.pages)
+        if task.end is not None:
+            name = f"{END}{task.end.next:012d}"
+            await self._records.put_if_absent(instance_id, name, wire.encode(task.end))
+        return wire.Reply("result")
+
+    async def _act(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
+        activity = self._activities.get(name)
+        if activity is None:
+            return _held(LookupError(f"No worker that was asked has the activity {name!r}."))
+        call = wire.decode_call(task.call)
+        self._hold_at_hand(instance_id)
+        try:
+            async with asyncio.timeout(task.patience or None):
+                outcome = await activity(instance_id, task.key, call)
+            await self._payloads.put(outcome.owner or instance_id, outcome.blobs)
+        except protocol.Stranded as error:
+            return _held(error)
+        except errors.HubError:
+            raise
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise  # The worker stops; the scheduler gives the work to another.
+            return _failed(error)
+        except Exception as error:
+            return _failed(error)
+        finally:
+            self._let_go_of_oldest(instance_id)
+        data = outcome.data
+        if isinstance(call, deadlines.Expiry):
+            data = await self._first_answer(instance_id, call.request, outcome)
+        return wire.Reply("result", data)
+
+    async def _first_answer(self, run: str, request: run_state.Request, outcome: protocol.Outcome) -> bytes:
+        """Give the answer that a deadline found; if somebody answered before, their answer."""
+        result: run_state.StepResult = outcome.value
+        if not result.messages:
+            return outcome.data
+        body = orchestrator.encode_answer(run_state.Answer(request.id, result.messages[0].ref))
+        if await self._records.put_if_absent(run, ANSWER + request.id, body):
+            return outcome.data
+        before = await self._records.get(run, ANSWER + request.id)
+        if before is None:
+            return outcome.data
+        given = orchestrator.decode_answer(before)
+        return orchestrator.encode_result(run_state.StepResult((run_state.Sent(given.message),)))
+
+    def _hold_at_hand(self, run: str) -> None:
+        self._at_hand[run] = self._at_hand.get(run, 0) + 1
+        self._at_hand.move_to_end(run)
+
+    def _let_go_of_oldest(self, run: str) -> None:
+        if run in self._at_hand:
+            self._at_hand[run] -= 1
+        while len(self._at_hand) > RUNS_AT_HAND:
+            oldest = next((idle for idle, busy in self._at_hand.items() if not busy), None)
+            if oldest is None:
+                return
+            del self._at_hand[oldest]
+            self._release(oldest)
+
+
+def _failed(error: BaseException) -> wire.Reply:
+    return wire.Reply("failure", failure=tracebacks.failure(error))
+
+
+def _held(error: Exception) -> wire.Reply:
+    logger.warning("%s It is tried again.", error)
+    return wire.Reply("held", failure=protocol.Failure(failures.name(type(error)), str(error)))

@@ -1,0 +1,80 @@
+"""What a client of an engine offers to whoever starts, asks after and ends orchestrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from perdure.routes import runs
+from perdure.workflow import protocol
+
+
+class State(msgspec.Struct, frozen=True):
+    """An orchestration as the engine knows it.
+
+    Attributes:
+        id: Its instance id.
+        name: Its durable name.
+        status: Where it is in its life.
+        created: Seconds since the epoch.
+        updated: Seconds since the epoch.
+        output: What it returned, as a text; None if it was not asked for or there is none.
+        custom_status: Its custom status, as a text.
+        failure: Why the engine says that it failed, or the reason why it was terminated.
+    """
+
+    id: str
+    name: str
+    status: runs.Status
+    created: float
+    updated: float
+    output: str | None = None
+    custom_status: str | None = None
+    failure: protocol.Failure | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.status in runs.ENDED
+
+
+class Client(Protocol):
+    """A client of an engine. Each method may raise a HubError if the engine cannot be reached."""
+
+    async def start(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration; False if there is one of this id, whether it has ended or not."""
+        ...
+
+    async def start_again(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration in the place of one that has failed; False if that has not failed."""
+        ...
+
+    async def get(self, instance_id: str) -> State | None:
+        """Give an orchestration with its output; None for an unknown id."""
+        ...
+
+    async def wait(self, instance_id: str, seconds: float) -> State | None:
+        """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
+        ...
+
+    async def raise_event(self, instance_id: str, name: str, data: str) -> None:
+        """Send an event; one for nobody is lost."""
+        ...
+
+    async def terminate(self, instance_id: str, reason: str) -> None:
+        """End an orchestration from outside."""
+        ...
+
+    async def purge(self, instance_id: str) -> None:
+        """Delete an orchestration that has ended."""
+        ...
+
+    async def list(self, created_from: float, created_to: float, prefix: str) -> Sequence[State]:
+        """Give the orchestrations created from one time up to another, without their outputs, in any order."""
+        ...
+
+    async def healthy(self) -> bool:
+        """Say whether the engine answers."""
+        ...

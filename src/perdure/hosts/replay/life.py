@@ -1,0 +1,398 @@
+"""One life of an orchestration: what it asks of the engine, turn by turn. Pure; a replay gives the same turns.
+
+An engine that replays runs an orchestrator again over its history whenever something lands. So that a history stays
+short, an orchestration has many lives: at a state that the orchestrator offers to keep it continues as new from there.
+Its events are cut into pages, and each page travels with the activity that is scheduled next, which writes it to
+the run's log before it does anything else. Only where no activity is due a page takes one of its own, a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from perdure import tracebacks
+from perdure.hosts.replay import wire
+from perdure.workflow import attempts, protocol
+
+KEEP_EVERY_LANDINGS: Final = 12
+"""A life that has seen so many ends at the next state that is offered: replays stay short, and so do histories."""
+
+PAGE_BYTES: Final = 4096
+TAIL_BYTES: Final = 16 * 1024
+"""Events up to this size may travel with the end of a life; more are written to the log first."""
+
+STATE_BYTES: Final = 512 * 1024
+"""A larger state is no start of a new life: the engine would not take it. A smaller one will come."""
+
+LONGEST_HOLD_SECONDS: Final = 60.0
+
+Role = Literal["activity", "child", "timer", "note"]
+
+
+class Work(NamedTuple):
+    """What is to be done: what an orchestrator asked for, or a note to the log."""
+
+    role: Role
+    key: str
+    name: str = ""
+    call: Any = None
+    child_id: str = ""
+    fire_at: float = 0.0
+
+
+class Order(NamedTuple):
+    """One thing that the engine is to schedule.
+
+    Attributes:
+        serial: Under which its landing is told; unique within the life.
+        work: What. A timer may be one before an activity is tried again.
+        task: The input of an activity or a note.
+    """
+
+    serial: int
+    work: Work
+    task: wire.Task | None = None
+
+
+class Turn(NamedTuple):
+    """What the engine is to do after a landing.
+
+    Attributes:
+        orders: What to schedule, in this order.
+        dropped: Serials of what nobody waits for any more.
+        over: How the orchestration ended, or the next life's start; None while this life goes on.
+    """
+
+    orders: tuple[Order, ...] = ()
+    dropped: tuple[int, ...] = ()
+    over: wire.End | wire.Start | None = None
+
+
+class _Out:
+    """Something scheduled that has not landed, with the pages that it carries."""
+
+    __slots__ = ("asleep", "end", "holds", "pages", "serial", "work")
+
+    def __init__(self, work: Work, pages: tuple[wire.Page, ...] = (), end: wire.End | None = None) -> None:
+        self.work = work
+        self.pages = pages
+        self.end = end
+        self.serial = 0
+        self.holds = 0
+        self.asleep = False
+
+
+class _Kept(NamedTuple):
+    """A state that was offered, and what else was true then."""
+
+    state: Callable[[], bytes]
+    status: bytes | None
+    busy: bool
+
+
+class Life:
+    """One life, as the ``protocol.Host`` of its orchestrator.
+
+    Args:
+        orchestrator: What runs.
+        instance_id: The orchestration's id.
+        start: The input of this life.
+        call: What the orchestration was started with.
+        now: Seconds since the epoch.
+
+    Attributes:
+        now: See :class:`protocol.Host`; the driver moves it on before each landing.
+        held: Why something that is out is not done but tried again in a while; empty if nothing is held.
+    """
+
+    def __init__(
+        self, orchestrator: protocol.Orchestrator, instance_id: str, start: wire.Start, call: bytes, now: float
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._id = instance_id
+        self._start = start
+        self._call = call
+        self.now = max(now, start.now)
+        self.held = ""
+        self._steps: protocol.Steps | None = None
+        self._status = start.status
+        self._landings = 0
+        self._serial = 0
+        self._keyed: dict[str, _Out] = {}
+        self._out: dict[int, _Out] = {}
+        self._fresh: list[_Out] = []
+        self._dropped: list[int] = []
+        self._emitted: list[tuple[float, bytes]] = []
+        self._next = start.next
+        self._uncarried = list(start.pages)
+        self._kept: _Kept | None = None
+        self._closing: _Kept | protocol.Ended | None = None
+        self._left = False
+        self._heard: list[tuple[str, bytes]] = []
+
+    # The driver's side.
+
+    @property
+    def custom_status(self) -> bytes | None:
+        """What the orchestration says of itself."""
+        return self._status
+
+    @property
+    def awaited(self) -> list[str]:
+        """Names of the activities that are out."""
+        return [out.work.name for out in self._out.values() if out.work.role == "activity"]
+
+    def move(self, now: float) -> None:
+        """Move the time on; it does not run backwards."""
+        self.now = max(self.now, now)
+
+    def begin(self) -> Turn:
+        """Run to the first wait."""
+        state = self._start.state
+        if state is None:
+            self._steps = self._orchestrator.begin(self, self._call)
+        else:
+            self._steps = self._orchestrator.resume(self, self._call, state)
+        self._step(None)
+        if state is not None:
+            # The life before told it in the turn in which the state was offered.
+            self._emitted.clear()
+        for name, data in self._start.heard:
+            self._step(protocol.Landed("event", name, data, self.now))
+        return self._turn()
+
+    def hear(self, name: str, data: bytes) -> Turn:
+        """Take in an event."""
+        if self._closing is not None:
+            self._heard.append((name, data))
+            return Turn()
+        self._landings += 1
+        self._step(protocol.Landed("event", name, data, self.now))
+        return self._turn()
+
+    def land(self, serial: int, reply: wire.Reply | wire.End | None) -> Turn:
+        """Take in what became of an order: an activity's reply, how a child ended, or None for a timer that fired."""
+        out = self._out.pop(serial, None)
+        if out is None:
+            return Turn()
+        if out.asleep:
+            out.asleep = False
+            return self._give([self._order(out)])
+        if isinstance(reply, wire.Reply) and (reply.kind == "held" or (out.work.role == "note" and reply.failure)):
+            return self._hold(out, reply)
+        self.held = ""
+        if out.work.role != "note" and self._closing is None:
+            self._keyed.pop(out.work.key, None)
+            self._landings += 1
+            self._step(self._landed(out.work.key, reply))
+        return self._turn()
+
+    def close(self) -> None:
+        """Let go of the orchestrator."""
+        steps, self._steps = self._steps, None
+        self._closing = self._closing or protocol.Ended()
+        if steps is not None:
+            steps.close()
+
+    def _landed(self, key: str, reply: wire.Reply | wire.End | None) -> protocol.Landed | Exception:
+        if reply is None:
+            return protocol.Landed("timer", key, None, self.now)
+        if reply.failure is not None:
+            return protocol.Landed("failure", key, reply.failure, self.now)
+        data = reply.data if isinstance(reply, wire.Reply) else reply.output
+        try:
+            value = None if data is None else self._orchestrator.decode(data)
+        except Exception as error:
+            return error
+        return protocol.Landed("result", key, value, self.now)
+
+    def _step(self, landed: protocol.Landed | Exception | None) -> None:
+        if self._closing is not None or self._steps is None:
+            return
+        try:
+            if landed is None:
+                next(self._steps)
+            elif isinstance(landed, Exception):
+                raise landed
+            else:
+                self._steps.send(landed)
+        except StopIteration as stop:
+            self._closing = stop.value if isinstance(stop.value, protocol.Ended) else protocol.Ended()
+        except Exception as error:
+            self._closing = protocol.Ended(failure=tracebacks.failure(error))
+
+    # What a turn gives.
+
+    def _turn(self) -> Turn:
+        if self._closing is None and self._kept is not None and self._is_due(self._kept):
+            # What was scheduled after the offer, the next life schedules again.
+            self._closing = self._kept
+            self._status = self._kept.status
+        if self._closing is not None:
+            return self._close(self._closing)
+        fresh = [out for out in self._fresh if self._keyed.get(out.work.key) is out]
+        carriers = [out for out in fresh if out.work.role == "activity"]
+        if carriers or not self._noting:
+            pages = self._cut()
+            for out, page in zip(carriers, pages, strict=False):
+                out.pages = (page,)
+            fresh += [_note(page) for page in pages[len(carriers) :]]
+        # Timers that are overdue as they are set land in the order of their times.
+        fresh.sort(key=lambda out: out.work.fire_at)
+        return self._give([self._order(out) for out in fresh])
+
+    def _is_due(self, kept: _Kept) -> bool:
+        if kept.busy or self._landings < KEEP_EVERY_LANDINGS:
+            return False
+        return len(kept.state()) <= STATE_BYTES
+
+    def _close(self, closing: _Kept | protocol.Ended) -> Turn:
+        """End this life, once what it told is in the log or travels on."""
+        if self._noting:
+            return self._give([])
+        pages = [*(page for out in self._out.values() for page in out.pages), *self._cut()]
+        failed = isinstance(closing, protocol.Ended) and closing.failure is not None and not self._start.child
+        if (failed and not self._left) or sum(map(_size, pages)) > TAIL_BYTES:
+            notes = [_note(page) for page in pages]
+            if failed and isinstance(closing, protocol.Ended):
+                self._left = True
+                notes.append(_Out(_NOTE, end=wire.End(None, closing.failure, closing.state, next=self._next)))
+            for out in self._out.values():
+                out.pages = ()
+            return self._give([self._order(out) for out in notes])
+        if isinstance(closing, protocol.Ended):
+            return self._give([], wire.End(closing.output, closing.failure, None, tuple(pages), self._next))
+        return self._give([], self._following(closing, tuple(pages)))
+
+    def _following(self, kept: _Kept, pages: tuple[wire.Page, ...]) -> wire.Start:
+        return msgspec.structs.replace(
+            self._start,
+            state=kept.state(),
+            next=self._next,
+            pages=pages,
+            heard=tuple(self._heard),
+            status=kept.status,
+            now=self.now,
+        )
+
+    def _give(self, orders: list[Order], over: wire.End | wire.Start | None = None) -> Turn:
+        turn = Turn(tuple(orders), tuple(self._dropped), over)
+        self._dropped.clear()
+        self._fresh.clear()
+        self._kept = None
+        return turn
+
+    def _order(self, out: _Out) -> Order:
+        self._serial += 1
+        out.serial = self._serial
+        self._out[out.serial] = out
+        work = out.work
+        if work.role == "note":
+            return Order(out.serial, work, wire.Task(work.key, b"", out.pages, out.end))
+        if work.role != "activity":
+            return Order(out.serial, work)
+        timer = self._keyed.get(f"{attempts.TIMEOUT}/{work.key}")
+        patience = 0.0 if timer is None else max(timer.work.fire_at - self.now, 0.0)
+        return Order(out.serial, work, wire.Task(work.key, wire.encode_call(work.call), out.pages, None, patience))
+
+    def _hold(self, out: _Out, reply: wire.Reply) -> Turn:
+        """Try again in a while what a worker, or the store, could not do."""
+        self.held = "" if reply.failure is None else reply.failure.message
+        if self._closing is not None and out.work.role != "note":
+            self._uncarried += out.pages
+            return self._turn()
+        wait = min(2.0**out.holds, LONGEST_HOLD_SECONDS)
+        out.holds = min(out.holds + 1, 16)
+        out.asleep = True
+        self._serial += 1
+        out.serial = self._serial
+        self._out[out.serial] = out
+        return self._give([Order(out.serial, Work("timer", out.work.key, fire_at=self.now + wait))])
+
+    @property
+    def _noting(self) -> bool:
+        return any(out.work.role == "note" for out in self._out.values())
+
+    def _cut(self) -> list[wire.Page]:
+        """Cut what was emitted into pages; those that were cut before and are not written stay as they are."""
+        pages, self._uncarried = self._uncarried, []
+        first, size = 0, 0
+        for place, (_, data) in enumerate(self._emitted):
+            if size and size + len(data) > PAGE_BYTES:
+                pages.append(self._page(first, place))
+                first, size = place, 0
+            size += len(data)
+        if first < len(self._emitted):
+            pages.append(self._page(first, len(self._emitted)))
+        self._emitted.clear()
+        return pages
+
+    def _page(self, start: int, stop: int) -> wire.Page:
+        page = wire.Page(self._next, tuple(self._emitted[start:stop]))
+        self._next += stop - start
+        return page
+
+    # What the orchestrator calls.
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the orchestration."""
+        return self._id
+
+    def activity(self, key: str, name: str, call: Any) -> None:
+        """Run an activity."""
+        self._schedule(Work("activity", key, name, call))
+
+    def child(self, key: str, name: str, instance_id: str, call: bytes) -> None:
+        """Start a child."""
+        self._schedule(Work("child", key, name, call, child_id=instance_id))
+
+    def timer(self, key: str, fire_at: float) -> None:
+        """Set a timer."""
+        self._schedule(Work("timer", key, fire_at=fire_at))
+
+    def cancel(self, key: str) -> None:
+        """Forget what was scheduled."""
+        out = self._keyed.pop(key, None)
+        if out is None or self._closing is not None or self._out.pop(out.serial, None) is None:
+            return
+        self._dropped.append(out.serial)
+        # Whether it has written them nobody is told any more.
+        self._uncarried += out.pages
+
+    def emit(self, event: bytes) -> None:
+        """Append an event."""
+        if self._closing is None:
+            self._emitted.append((self.now, event))
+
+    def status(self, value: bytes | None) -> None:
+        """Set the custom status."""
+        if self._closing is None:
+            self._status = value
+
+    def keep(self, state: Callable[[], bytes]) -> None:
+        """Offer a state to begin the next life from."""
+        busy = any(out.work.role in ("activity", "child") for out in self._keyed.values())
+        self._kept = _Kept(state, self._status, busy)
+
+    def _schedule(self, work: Work) -> None:
+        if self._closing is not None:
+            return
+        if work.key in self._keyed:
+            raise ValueError(f"The key {work.key!r} is in use by another {self._keyed[work.key].work.role}.")
+        out = self._keyed[work.key] = _Out(work)
+        self._fresh.append(out)
+
+
+_NOTE: Final = Work("note", "", wire.NOTE)
+
+
+def _note(page: wire.Page) -> _Out:
+    return _Out(_NOTE, (page,))
+
+
+def _size(page: wire.Page) -> int:
+    return sum(len(data) for _, data in page.events)

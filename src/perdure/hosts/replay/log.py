@@ -1,0 +1,120 @@
+"""The event log of a run, as records: each holds a page of events and bears the id of the first in its name.
+
+Pages follow each other without a gap, so a reader goes from page to page and stops where the next is not there yet.
+A page is written once, by whoever comes first; whoever comes later finds it there and has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from perdure.hosts.replay import wire
+from perdure.payloads import records
+
+PREFIX: Final = "event/"
+PARALLEL: Final = 32
+
+
+class Event(NamedTuple):
+    """One event: its id, when it was emitted, and what it says."""
+
+    id: int
+    time: float
+    data: bytes
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True):
+    """A record of the log; ``sealed`` says that nothing follows, whatever may be written later."""
+
+    events: tuple[tuple[float, bytes], ...]
+    sealed: bool = False
+
+
+class Log:
+    """The event logs of runs.
+
+    Args:
+        store: Where the records are.
+    """
+
+    def __init__(self, store: records.RecordStore) -> None:
+        self._store = store
+
+    async def write(self, run: str, pages: Iterable[wire.Page]) -> None:
+        """Write pages; durable when this returns.
+
+        Raises:
+            HubError: If they could not be made durable.
+        """
+        bodies = [(_name(page.first), wire.encode(_Body(page.events))) for page in pages]
+        if len(bodies) == 1:
+            await self._store.put_if_absent(run, *bodies[0])
+            return
+        await asyncio.gather(*(self._store.put_if_absent(run, name, body) for name, body in bodies))
+
+    async def read(self, run: str, after: int, limit: int, tail: Sequence[wire.Page] = ()) -> list[Event]:
+        """Give up to ``limit`` events with ids above ``after``.
+
+        Args:
+            run: The run.
+            after: The id before the first.
+            limit: How many.
+            tail: Pages that a run left that may not be in the log.
+        """
+        names = await self._store.names(run, PREFIX)
+        firsts = [int(name[len(PREFIX) :]) for name in names]
+        start = max(bisect.bisect_right(firsts, after + 1) - 1, 0)
+        found: list[Event] = []
+        expected = firsts[start] if firsts and firsts[start] <= after + 1 else 1
+        for begin in range(start, len(names), PARALLEL):
+            bodies = await asyncio.gather(*(self._store.get(run, name) for name in names[begin : begin + PARALLEL]))
+            for first, body in zip(firsts[begin : begin + PARALLEL], bodies, strict=True):
+                if first != expected or body is None:
+                    return _rest(found, expected, tail, after, limit)
+                page = wire.decode(body, _Body)
+                expected = _take(found, page.events, first, after)
+                if page.sealed or len(found) >= limit:
+                    return found[:limit]
+        return _rest(found, expected, tail, after, limit)
+
+    async def page(self, run: str, first: int) -> tuple[list[Event], bool] | None:
+        """Give the page that begins with this event, and whether it is the last; None if it is not there yet."""
+        body = await self._store.get(run, _name(first))
+        if body is None:
+            return None
+        page = wire.decode(body, _Body)
+        return [Event(first + place, *event) for place, event in enumerate(page.events)], page.sealed
+
+    async def seal(self, run: str, time: float, event: bytes) -> None:
+        """Add the last event to the log of a run that was ended from outside; a log takes one."""
+        body = wire.encode(_Body(((time, event),), True))
+        while True:
+            names = await self._store.names(run, PREFIX)
+            last = await self._store.get(run, names[-1]) if names else None
+            if last is not None and wire.decode(last, _Body).sealed:
+                return
+            # Where a page is missing, what is after it was never to be seen: the end takes its place.
+            events = await self.read(run, 0, 1 << 62)
+            if await self._store.put_if_absent(run, _name(events[-1].id + 1 if events else 1), body):
+                return
+
+
+def _take(found: list[Event], events: Sequence[tuple[float, bytes]], first: int, after: int) -> int:
+    found += [Event(number, *event) for number, event in enumerate(events, first) if number > after]
+    return first + len(events)
+
+
+def _rest(found: list[Event], expected: int, tail: Sequence[wire.Page], after: int, limit: int) -> list[Event]:
+    for page in sorted(tail, key=lambda page: page.first):
+        if page.first == expected:
+            expected = _take(found, page.events, page.first, after)
+    return found[:limit]
+
+
+def _name(first: int) -> str:
+    return f"{PREFIX}{first:012d}"

@@ -1,0 +1,408 @@
+"""Runs over an engine's client and two stores: what the routes stand on where the engine is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry import propagate
+
+from perdure import errors
+from perdure.hosts.replay import activities, client, log, starts, wire
+from perdure.payloads import records, refs, store
+from perdure.routes import hosted as input_digests
+from perdure.routes import runs
+from perdure.workflow import events, hosted, naming, orchestrator, protocol, run_state, values
+
+FIRST_POLL_SECONDS: Final = 0.05
+LONGEST_POLL_SECONDS: Final = 1.0
+END_PATIENCE_SECONDS: Final = 30.0
+"""How long a termination waits for a worker to carry it out."""
+
+WINDOWS_SECONDS: Final = (900.0, 7_200.0, 86_400.0, 14 * 86_400.0)
+"""How far back a list looks at first: an engine lists in an order of its own, so that what it gives is sorted here."""
+
+
+class ReplayRuns:
+    """The runs of an app's workflows.
+
+    Args:
+        engine: The engine's client.
+        payloads: Where payloads are.
+        kept: Where the records beside runs are.
+        bounds: The workflows by the name they are hosted under.
+    """
+
+    def __init__(
+        self,
+        engine: client.Client,
+        payloads: store.PayloadStore,
+        kept: records.RecordStore,
+        bounds: Mapping[str, hosted.Bound],
+    ) -> None:
+        self._engine = engine
+        self._payloads = payloads
+        self._records = kept
+        self._log = log.Log(kept)
+        self._starts = starts.Starts(engine, payloads, kept)
+        self._bounds = bounds
+        self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
+
+    async def start(
+        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+    ) -> tuple[runs.Run, bool]:
+        """Start a run unless the id exists, and perhaps wait for its end."""
+        bound = self._bounds[workflow]
+        digest = input_digests.input_digest(value)
+        trace: dict[str, str] = {}
+        propagate.inject(trace)
+        started, new = await self._starts.start(
+            bound.orchestrator.name, run_id, bound.start(value, trace), digest, blobs
+        )
+        if not new or wait > 0:
+            same = started.digest == digest
+            state = await (self._engine.wait(run_id, wait) if wait > 0 and same else self._engine.get(run_id))
+            if state is not None:
+                return await self._run(state, started), new
+        name, _ = self._by_orchestration.get(started.name, (started.name.removeprefix("dafx-"), None))
+        return _pending(run_id, name, started), new
+
+    async def get(self, run_id: str) -> runs.Run | None:
+        """Give a run, or None for an unknown id."""
+        started, state = await asyncio.gather(self._starts.find(run_id), self._engine.get(run_id))
+        return await self._shown(run_id, started, state)
+
+    async def wait(self, run_id: str, seconds: float) -> runs.Run | None:
+        """Give a run as soon as it has ended, or as it stands when the time is over."""
+        started = await self._starts.find(run_id)
+        if started is None:
+            return None
+        return await self._shown(run_id, started, await self._engine.wait(run_id, seconds))
+
+    async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
+        """Answer an open request; durable when it returns."""
+        state = await self._engine.get(run_id)
+        bound = self._bound(state)
+        if state is None or bound is None:
+            return "unknown"
+        name = activities.ANSWER + request_id
+        known = await self._records.get(run_id, name)
+        if known is not None:
+            # Whoever was accepted may have died before it woke the run, which ignores what it knows.
+            await self._wake(state, known)
+            return "answered"
+        status = _status(state)
+        request = next((asked for asked in status.requests if asked.id == request_id), None) if status else None
+        if request is None or state.ended:
+            return await self._was_asked(bound, run_id, request_id)
+        seen = bound.values_of(run_id)
+        asked = request
+        ref, blobs = await asyncio.to_thread(
+            lambda: bound.hosted.accept_answer(asked, lambda: seen.decode(asked.data), body, content_type)
+        )
+        # The answer's payload before the answer: whoever sees one finds the other.
+        await self._payloads.put(run_id, blobs)
+        answer = orchestrator.encode_answer(run_state.Answer(request_id, ref))
+        if not await self._records.put_if_absent(run_id, name, answer):
+            return "answered"
+        await self._wake(state, answer)
+        return "accepted"
+
+    async def query(self, query: runs.Query) -> runs.Page:
+        """List runs; their outputs are not loaded."""
+        before = None if query.cursor is None else _parse_cursor(query.cursor)
+        newest = time.time() + 60.0 if before is None else before[0] + 0.001
+        if query.created_to is not None:
+            newest = min(newest, query.created_to)
+        found: list[client.State] = []
+        for since in _windows(newest, query.created_from or 0.0):
+            listed = await self._engine.list(since, newest, query.prefix)
+            fitting = [state for state in listed if self._fits(state, query)]
+            found = sorted(fitting, key=_rank, reverse=True)
+            if before is not None:
+                found = [state for state in found if _rank(state) < before]
+            if len(found) > query.limit:
+                break
+        page = found[: query.limit]
+        shown = [await self._run(state, None, outputs=False) for state in page]
+        return runs.Page(shown, _cursor(page[-1]) if len(found) > query.limit else None)
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
+        """Give up to ``limit`` events with ids above ``after``."""
+        state = await self._engine.get(run_id)
+        bound = self._bound(state)
+        if state is None or bound is None:
+            return []
+        await self._seal(state)
+        found = await self._log.read(run_id, after, limit, _tail(state))
+        return await self._told(bound, run_id, found)
+
+    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+        """Give the events with ids above ``after`` and those to come; ends after the final one."""
+        state = await self._engine.get(run_id)
+        bound = self._bound(state)
+        if bound is None:
+            return
+        delay = FIRST_POLL_SECONDS
+        while state is not None:
+            await self._seal(state)
+            found = await self._log.read(run_id, after, 1000, _tail(state))
+            for event in await self._told(bound, run_id, found):
+                yield event
+                after = event.id
+            if not found and state.ended:
+                return
+            delay = FIRST_POLL_SECONDS if found else min(delay * 2, LONGEST_POLL_SECONDS)
+            if not state.ended:
+                # Until the next page is there, or the end.
+                state = await self._news(run_id, after, delay)
+
+    async def terminate(self, run_id: str, reason: str) -> bool:
+        """End a run as Terminated; False if it had ended or is unknown."""
+        state = await self._engine.get(run_id)
+        if state is None or state.ended or self._bound(state) is None:
+            return False
+        await self._engine.terminate(run_id, reason)
+        ended = await self._engine.wait(run_id, END_PATIENCE_SECONDS)
+        if ended is None or not ended.ended:
+            # No worker is there to carry it out; the first that comes will.
+            return True
+        await self._seal(ended)
+        return ended.status == "Terminated"
+
+    async def rewind(self, run_id: str) -> bool:
+        """Let a failed run go on from the step that failed; False if there is no such run or step."""
+        state, started = await asyncio.gather(self._engine.get(run_id), self._starts.find(run_id))
+        if state is None or started is None or state.status != "Failed":
+            return False
+        end = await self._end(run_id)
+        if end is None or end.state is None:
+            return False
+        first = wire.unpack(started.start, wire.Start)
+        again = wire.Start(
+            first.call, first.stored, state=end.state, next=end.next, heard=((orchestrator.REWIND, b""),)
+        )
+        return await self._engine.start_again(started.name, run_id, wire.pack(again))
+
+    async def purge(self, run_id: str) -> bool:
+        """Delete an ended run with its payloads; False if it is unknown or has not ended."""
+        started, state = await asyncio.gather(self._starts.find(run_id), self._engine.get(run_id))
+        if started is None or (state is not None and not state.ended):
+            return False
+        await self._starts.forget(run_id)
+        return True
+
+    async def healthy(self) -> bool:
+        """Say whether the engine answers."""
+        return await self._engine.healthy()
+
+    async def outputs(self, run_id: str, seconds: float) -> list[Any]:
+        """Wait for a run's end and give its outputs as they were yielded.
+
+        Raises:
+            TimeoutError: If it has not ended in time.
+            LookupError: If it has not completed; its argument is why.
+        """
+        output, bound = await self._completed(run_id, seconds)
+        return await asyncio.to_thread(bound.outputs, run_id, output)
+
+    async def state(self, run_id: str, seconds: float) -> dict[str, Any]:
+        """Wait for a run's end and give its final shared state; raises as :meth:`outputs` does."""
+        output, bound = await self._completed(run_id, seconds)
+        return await asyncio.to_thread(bound.state, run_id, output)
+
+    async def _completed(self, run_id: str, seconds: float) -> tuple[bytes, hosted.Bound]:
+        state = await self._engine.wait(run_id, seconds)
+        bound = self._bound(state)
+        if state is None or bound is None:
+            raise LookupError(f"There is no run {run_id!r}.")
+        if not state.ended:
+            raise TimeoutError(f"Run {run_id} has not ended within {seconds:g} s; it goes on.")
+        end = _ended(state)
+        if end is None or end.output is None:
+            raise LookupError(await self._failure(state))
+        return end.output, bound
+
+    # How a run is shown.
+
+    async def _shown(self, run_id: str, started: starts.Started | None, state: client.State | None) -> runs.Run | None:
+        if started is None:
+            return None
+        if state is not None:
+            return await self._run(state, started)
+        name, _ = self._by_orchestration.get(started.name, (started.name.removeprefix("dafx-"), None))
+        return _pending(run_id, name, started)
+
+    async def _run(self, state: client.State, started: starts.Started | None, *, outputs: bool = True) -> runs.Run:
+        workflow, bound = self._by_orchestration.get(state.name, (state.name.removeprefix("dafx-"), None))
+        output: list[Any] | None = None
+        end = _ended(state) if outputs else None
+        if bound is not None and end is not None and end.output is not None:
+            output = await asyncio.to_thread(bound.plain_outputs, state.id, end.output)
+        requests: tuple[runs.Pending, ...] = ()
+        custom: dict[str, Any] | None = None
+        if bound is not None and not state.ended:
+            requests, custom = await self._says(bound, state)
+        return runs.Run(
+            id=state.id,
+            workflow=workflow,
+            status=state.status,
+            created=state.created,
+            updated=state.updated,
+            output=output,
+            failure=await self._failure(state) if outputs else state.failure,
+            custom_status=custom,
+            requests=requests,
+            input_digest=b"" if started is None else started.digest,
+        )
+
+    async def _says(
+        self, bound: hosted.Bound, state: client.State
+    ) -> tuple[tuple[runs.Pending, ...], dict[str, Any] | None]:
+        custom: dict[str, Any] | None = None
+        requests: tuple[runs.Pending, ...] = ()
+        status = _status(state)
+        if status is not None and status.requests:
+            seen = bound.values_of(state.id)
+            requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in status.requests))
+        if status is not None:
+            custom = {"state": "waiting for answers" if status.idle else "running", "superstep": status.superstep}
+        waiting = _waiting(bound, state)
+        return requests, custom if waiting is None else {"waitingFor": waiting}
+
+    async def _failure(self, state: client.State) -> protocol.Failure | None:
+        if state.status != "Failed":
+            return state.failure
+        end = await self._end(state.id)
+        return state.failure if end is None else end.failure
+
+    async def _end(self, run_id: str) -> wire.End | None:
+        """What a failed run left; a run that was rewound may have failed several times."""
+        names = await self._records.names(run_id, activities.END)
+        body = await self._records.get(run_id, names[-1]) if names else None
+        return None if body is None else wire.decode(body, wire.End)
+
+    async def _told(self, bound: hosted.Bound, run_id: str, found: Sequence[log.Event]) -> list[runs.Event]:
+        def told() -> list[runs.Event]:
+            shown = [(event, bound.event(run_id, event.data)) for event in found]
+            return [runs.Event(event.id, type, event.time, data) for event, (type, data) in shown]
+
+        return await asyncio.to_thread(told) if found else []
+
+    async def _news(self, run_id: str, after: int, delay: float) -> client.State | None:
+        if await self._log.page(run_id, after + 1) is None:
+            return await self._engine.wait(run_id, delay)
+        return await self._engine.get(run_id)
+
+    async def _seal(self, state: client.State) -> None:
+        """Close the log of a run that could not do so itself: it was ended from outside, or the engine gave it up."""
+        if state.status == "Terminated":
+            reason = "" if state.failure is None else state.failure.message
+            await self._log.seal(state.id, state.updated, events.of("terminated", fields={"reason": reason}))
+        elif state.status == "Failed" and state.failure is not None and await self._end(state.id) is None:
+            await self._log.seal(state.id, state.updated, events.failed("failed", 0, "", state.failure))
+
+    async def _wake(self, state: client.State, answer: bytes) -> None:
+        if not state.ended:
+            await self._engine.raise_event(state.id, wire.EVENT, wire.pack((orchestrator.ANSWER, answer)))
+
+    async def _was_asked(self, bound: hosted.Bound, run_id: str, request_id: str) -> runs.Accepted:
+        """Look through the events for a request that is not open: rare, and the events are the truth."""
+        after = 0
+        while page := await self._log.read(run_id, after, 1000):
+            for event in page:
+                type, data = bound.event_fields(event.data)
+                if type == "request_info" and data.get("requestId") == request_id:
+                    return "answered"
+            after = page[-1].id
+        return "unknown"
+
+    def _fits(self, state: client.State, query: runs.Query) -> bool:
+        known = self._by_orchestration
+        return (
+            (state.name in known if query.workflow is None else state.name == naming.orchestration(query.workflow))
+            and (not query.statuses or state.status in query.statuses)
+            and (query.created_from is None or state.created >= query.created_from)
+            and (query.created_to is None or state.created < query.created_to)
+            and state.id.startswith(query.prefix)
+        )
+
+    def _bound(self, state: client.State | None) -> hosted.Bound | None:
+        return None if state is None else self._by_orchestration.get(state.name, ("", None))[1]
+
+
+def _pending(run_id: str, workflow: str, started: starts.Started) -> runs.Run:
+    created = started.created
+    return runs.Run(run_id, workflow, "Pending", created, created, input_digest=started.digest)
+
+
+def _asked(bound: hosted.Bound, seen: values.RunValues, asked: run_state.Request) -> runs.Pending:
+    data = seen.plain(asked.data)
+    schema = bound.hosted.answer_types.schema(asked, data)
+    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema, asked.deadline)
+
+
+def _status(state: client.State) -> orchestrator.RunStatus | None:
+    said = _said(state)
+    return None if said is None or said.value is None else orchestrator.decode_status(said.value)
+
+
+def _said(state: client.State) -> wire.Status | None:
+    return None if state.custom_status is None else wire.unpack(state.custom_status, wire.Status)
+
+
+def _waiting(bound: hosted.Bound, state: client.State) -> str | None:
+    """Say what a run waits for that only another worker, or the store, can give."""
+    said = _said(state)
+    if said is None:
+        return None
+    missing = [name for name in said.absent if name not in bound.activity_names]
+    if missing:
+        needed = ", ".join(map(repr, missing))
+        return (
+            f"Run {state.id!r} needs {needed}, which the workflow {bound.hosted.name!r} no longer has. "
+            "It waits; start a worker with code that has it, or terminate the run."
+        )
+    return said.held or None
+
+
+def _ended(state: client.State) -> wire.End | None:
+    return wire.unpack(state.output, wire.End) if state.status == "Completed" and state.output else None
+
+
+def _tail(state: client.State) -> tuple[wire.Page, ...]:
+    end = _ended(state)
+    return () if end is None else end.pages
+
+
+def _windows(newest: float, oldest: float) -> Iterator[float]:
+    """Beginnings of ever longer stretches of time that end at ``newest``."""
+    for seconds in WINDOWS_SECONDS:
+        if newest - seconds > oldest:
+            yield newest - seconds
+    yield oldest
+
+
+def _rank(state: client.State) -> tuple[float, str]:
+    return state.created, state.id
+
+
+def _cursor(state: client.State) -> str:
+    return base64.urlsafe_b64encode(f"{state.created!r} {state.id}".encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        text = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
+        created, space, run_id = text.partition(" ")
+        if not space:
+            raise ValueError(cursor)
+        return float(created), run_id
+    except (ValueError, binascii.Error) as error:
+        raise errors.UsageError(
+            f"{cursor!r} is no cursor of this store.", "Give back a page's cursor unchanged."
+        ) from error

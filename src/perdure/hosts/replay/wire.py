@@ -1,0 +1,173 @@
+"""What travels through an engine that takes texts: encoded structs in base64."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from perdure.agents import records as turns
+from perdure.workflow import deadlines, orchestrator, protocol
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """Events of a run that follow each other: what one record of its log holds. Once cut it never changes.
+
+    Attributes:
+        first: The id of the first.
+        events: Each with the time at which it was emitted.
+    """
+
+    first: int
+    events: tuple[tuple[float, bytes], ...]
+
+
+class Start(msgspec.Struct, frozen=True, array_like=True):
+    """The input of an orchestration, and of each of its lives after the first.
+
+    Attributes:
+        call: What it was started with; empty where it is stored.
+        stored: Digest of the call where it is too large to travel with every life.
+        child: Whether another orchestration waits for it.
+        state: The state that this life resumes from; None for the first.
+        next: The id of its next event.
+        pages: Events that may not be in the log yet.
+        heard: Names and data of the events that this life is to be sent first.
+        status: The custom status.
+        now: When the life before ended; time does not run backwards.
+    """
+
+    call: bytes
+    stored: bytes = b""
+    child: bool = False
+    state: bytes | None = None
+    next: int = 1
+    pages: tuple[Page, ...] = ()
+    heard: tuple[tuple[str, bytes], ...] = ()
+    status: bytes | None = None
+    now: float = 0.0
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """The input of an activity.
+
+    Attributes:
+        key: Its key.
+        call: Its call.
+        pages: Events that it writes to the log.
+        end: What it leaves for clients of a run that is about to fail.
+        patience: Seconds after which nobody waits for it any more; 0 for never.
+    """
+
+    key: str
+    call: bytes = b""
+    pages: tuple[Page, ...] = ()
+    end: End | None = None
+    patience: float = 0.0
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """What an activity gives.
+
+    Attributes:
+        kind: ``result``, ``failure``, or ``held`` where this worker cannot do it: it is tried again.
+        data: The recorded result.
+        failure: Why it failed, or is held.
+    """
+
+    kind: Literal["result", "failure", "held"]
+    data: bytes = b""
+    failure: protocol.Failure | None = None
+
+
+class End(msgspec.Struct, frozen=True, array_like=True):
+    """What an orchestration leaves.
+
+    Attributes:
+        output: Its output; None if it failed.
+        failure: Why it failed.
+        state: A state from just before it failed.
+        pages: Events that may not be in the log.
+        next: The id that the next event would have.
+    """
+
+    output: bytes | None = None
+    failure: protocol.Failure | None = None
+    state: bytes | None = None
+    pages: tuple[Page, ...] = ()
+    next: int = 1
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True):
+    """What an orchestration says of itself, as the engine holds it.
+
+    Attributes:
+        value: The custom status.
+        held: Why it waits for a worker that can do what it needs; empty if it does not.
+        absent: Names of activities that are out and that the worker of the last turn does not have.
+    """
+
+    value: bytes | None = None
+    held: str = ""
+    absent: tuple[str, ...] = ()
+
+
+NOTE: Final = "perdure-note"
+"""Name of the activity that only writes to the log."""
+
+EVENT: Final = "perdure"
+"""The one name under which an orchestration hears: the engine would fold the case of others."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_CALLS: Final[Mapping[str, type]] = {"step": orchestrator.Call, "expiry": deadlines.Expiry, "turn": turns.Call}
+_TAGS: Final = {kind: tag for tag, kind in _CALLS.items()}
+_tagged: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+
+
+def pack(value: Any) -> str:
+    """Encode a struct as a text."""
+    return base64.b64encode(_encoder.encode(value)).decode("ascii")
+
+
+def unpack(text: str, kind: type[T]) -> T:
+    """Give back what was encoded.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    return _decoder(kind).decode(base64.b64decode(text))
+
+
+def encode(value: Any) -> bytes:
+    """Encode a struct."""
+    return _encoder.encode(value)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Give back what was encoded."""
+    return _decoder(kind).decode(body)
+
+
+def encode_call(call: Any) -> bytes:
+    """Encode the call of an activity."""
+    return _encoder.encode((_TAGS.get(type(call), ""), call))
+
+
+def decode_call(body: bytes) -> Any:
+    """Give back the call of an activity."""
+    tag, raw = _tagged.decode(body)
+    return msgspec.msgpack.decode(raw, type=_CALLS.get(tag, Any))
+
+
+_decoders: Final[dict[type, msgspec.msgpack.Decoder[Any]]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    found = _decoders.get(kind)
+    if found is None:
+        found = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return found

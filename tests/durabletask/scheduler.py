@@ -1,0 +1,195 @@
+"""The SDK's in-memory backend as a scheduler that several workers share and of which one may die.
+
+What the real one does and the backend leaves out: work that a worker took belongs to its connection, and goes to
+another when that breaks; what an earlier life of an orchestration had scheduled does not reach a later one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # it ships no types
+from durabletask.internal import helpers
+from durabletask.internal import orchestrator_service_pb2 as messages
+from durabletask.internal import orchestrator_service_pb2_grpc as stubs
+from durabletask.testing import in_memory_backend as backend
+
+THREADS = 200
+
+
+class Stream:
+    """A worker's connection."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.worker = dict(context.invocation_metadata()).get("workerid", "")
+        self.cut = False
+
+    def is_active(self) -> bool:
+        return not self.cut and bool(self._context.is_active())
+
+
+@dataclass(slots=True)
+class Lease:
+    """Work that a worker has."""
+
+    stream: Stream
+    instance_id: str
+    activity: backend.ActivityWorkItem | None
+
+
+class Scheduler(backend.InMemoryOrchestrationBackend):
+    """A scheduler on a free port of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(port=0, max_history_size=1_000_000)
+        self._streams: list[Stream] = []
+        self._leases: dict[str, Lease] = {}
+        self._leased = 0
+        self._killed: set[str] = set()
+        self.address = ""
+        self.turns: dict[str, int] = {}
+
+    def start(self) -> str:
+        self._shutdown_event.clear()
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
+        stubs.add_TaskHubSidecarServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
+        self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
+        self._server.start()
+        self.address = f"http://127.0.0.1:{self._port}"
+        return self.address
+
+    @property
+    def workers(self) -> int:
+        """How many workers are connected."""
+        with self._lock:
+            return sum(stream.is_active() for stream in self._streams)
+
+    def cut(self) -> None:
+        """Break with all workers, as if they were killed: what they had is due again, and none of them comes back."""
+        with self._lock:
+            streams, self._streams = self._streams, []
+            for stream in streams:
+                self._killed.add(stream.worker)
+                self._drop(stream)
+
+    def quiet(self) -> bool:
+        """Say whether no turn of any orchestration is due or under way."""
+        with self._lock:
+            return not self._orchestration_queue and not self._orchestration_in_flight
+
+    def until_quiet(self, patience: float = 10.0) -> None:
+        """Wait until no turn is due or under way."""
+        over = time.monotonic() + patience
+        while not self.quiet():
+            assert time.monotonic() < over, "turns are due and nobody takes them"
+            time.sleep(0.002)
+
+    def GetWorkItems(self, request: Any, context: Any) -> Iterator[Any]:
+        stream = Stream(context)
+        with self._lock:
+            if stream.worker in self._killed:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "this worker is dead")
+            self._streams.append(stream)
+        context.add_callback(lambda: self._drop(stream))
+        for item in super().GetWorkItems(request, stream):
+            with self._lock:
+                self._lease(stream, item)
+                if not stream.is_active():
+                    self._drop(stream)
+                    return
+            yield item
+
+    def CompleteActivityTask(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            if self._leases.pop(request.completionToken, None) is None:
+                return messages.CompleteTaskResponse()
+            return super().CompleteActivityTask(request, context)
+
+    def CompleteOrchestratorTask(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            if self._leases.pop(request.completionToken, None) is None:
+                return messages.CompleteTaskResponse()
+            self.turns[request.instanceId] = self.turns.get(request.instanceId, 0) + 1
+            return super().CompleteOrchestratorTask(request, context)
+
+    def AbandonTaskOrchestratorWorkItem(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            if self._leases.pop(request.completionToken, None) is None:
+                return messages.AbandonOrchestrationTaskResponse()
+            return super().AbandonTaskOrchestratorWorkItem(request, context)
+
+    def _lease(self, stream: Stream, item: Any) -> None:
+        if item.HasField("activityRequest"):
+            asked = item.activityRequest
+            self._leased += 1
+            item.completionToken = f"activity-{self._leased}"
+            instance_id = asked.orchestrationInstance.instanceId
+            text = asked.input.value if asked.HasField("input") else None
+            work = backend.ActivityWorkItem(instance_id, asked.name, asked.taskId, text, 0)
+            self._leases[item.completionToken] = Lease(stream, instance_id, work)
+        elif item.HasField("orchestratorRequest"):
+            self._leases[item.completionToken] = Lease(stream, item.orchestratorRequest.instanceId, None)
+
+    def _drop(self, stream: Stream) -> None:
+        with self._lock:
+            stream.cut = True
+            for token in [token for token, lease in self._leases.items() if lease.stream is stream]:
+                self._give_back(self._leases.pop(token))
+
+    def _give_back(self, lease: Lease) -> None:
+        if lease.activity is not None:
+            self._activity_queue.appendleft(lease.activity)
+            self._work_available.set()
+            return
+        instance = self._instances.get(lease.instance_id)
+        self._orchestration_in_flight.discard(lease.instance_id)
+        if instance is None:
+            return
+        instance.pending_events[:0] = instance.dispatched_events
+        instance.dispatched_events.clear()
+        instance.completion_token = self._next_completion_token
+        self._next_completion_token += 1
+        self._enqueue_orchestration(lease.instance_id)
+
+    def _process_complete_orchestration_action(self, instance: Any, complete_action: Any) -> None:
+        if complete_action.orchestrationStatus == messages.ORCHESTRATION_STATUS_CONTINUED_AS_NEW:
+            gone = instance.instance_id
+            kept = [item for item in self._activity_queue if item.instance_id != gone]
+            self._activity_queue.clear()
+            self._activity_queue.extend(kept)
+            for token in [token for token, lease in self._leases.items() if lease.instance_id == gone]:
+                del self._leases[token]
+            instance.life = getattr(instance, "life", 0) + 1
+        super()._process_complete_orchestration_action(instance, complete_action)
+
+    def _process_create_timer_action(self, instance: Any, action: Any) -> None:
+        fire_at = action.createTimer.fireAt.ToDatetime(tzinfo=UTC)
+        instance.history.append(helpers.new_timer_created_event(action.id, fire_at))
+        life = getattr(instance, "life", 0)
+
+        def fire() -> None:
+            with self._lock:
+                if self._lives(instance, life):
+                    instance.pending_events.append(helpers.new_timer_fired_event(action.id, fire_at))
+                    self._enqueue_orchestration(instance.instance_id)
+
+        delay = (fire_at - datetime.now(UTC)).total_seconds()
+        if delay <= 0:
+            fire()
+            return
+        timer = threading.Timer(delay, fire)
+        timer.daemon = True
+        timer.start()
+
+    def _lives(self, instance: Any, life: int) -> bool:
+        """Say whether this life of an orchestration goes on."""
+        there = self._instances.get(instance.instance_id) is instance and getattr(instance, "life", 0) == life
+        return there and not self._is_terminal_status(instance.status) and not self._shutdown_event.is_set()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+import pytest
+from tests.durabletask.scheduler import Scheduler
+
+from perdure.hosts.durabletask import client, sdk, worker
+from perdure.hosts.replay import activities, log, starts, wire
+from perdure.payloads import records, store
+from perdure.testing.conformance import orchestrations as conformance
+from perdure.workflow import protocol
+
+Orchestrators = Mapping[str, protocol.Orchestrator]
+Activities = Mapping[str, protocol.Activity]
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    made = Scheduler()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def stopping() -> Iterator[list[threading.Thread]]:
+    """Threads in which workers stop: each takes a second to see that nothing comes any more."""
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join()
+
+
+class Hub:
+    """A worker and a client of a scheduler, as the suite drives them."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        orchestrators: Orchestrators,
+        given: Activities,
+        stopping: list[threading.Thread],
+    ) -> None:
+        self._scheduler = scheduler
+        self._orchestrators = orchestrators
+        self._given = given
+        self.payloads = store.MemoryPayloadStore()
+        self._records = records.MemoryRecordStore()
+        self._log = log.Log(self._records)
+        self._where = sdk.address(scheduler.address, "test")
+        self._client = client.SchedulerClient(self._where)
+        self._starts = starts.Starts(self._client, self.payloads, self._records)
+        self._worker: worker.Worker | None = None
+        self._stopping = stopping
+
+    async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
+        return (await self._starts.start(name, instance_id, call))[1]
+
+    async def raise_event(self, instance_id: str, name: str, data: bytes) -> bool:
+        # What is on its way to being there counts as there: a child whose parent is about to start it.
+        await self._quiet()
+        state = await self._client.get(instance_id)
+        if state is None or state.ended:
+            return False
+        await self._client.raise_event(instance_id, wire.EVENT, wire.pack((name, data)))
+        await self._quiet()
+        return True
+
+    async def wait(self, instance_id: str, seconds: float) -> protocol.Ended | None:
+        state = await self._client.wait(instance_id, seconds)
+        if state is None or not state.ended:
+            return None
+        if state.output is not None:
+            end = wire.unpack(state.output, wire.End)
+            return protocol.Ended(end.output, end.failure)
+        names = await self._records.names(instance_id, activities.END)
+        left = await self._records.get(instance_id, names[-1])
+        assert left is not None
+        return protocol.Ended(failure=wire.decode(left, wire.End).failure)
+
+    async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
+        await self._quiet()
+        state = await self._client.get(instance_id)
+        tail = wire.unpack(state.output, wire.End).pages if state is not None and state.output else ()
+        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, tail)]
+
+    async def status(self, instance_id: str) -> bytes | None:
+        await self._quiet()
+        state = await self._client.get(instance_id)
+        assert state is not None
+        return None if state.custom_status is None else wire.unpack(state.custom_status, wire.Status).value
+
+    async def stop(self) -> None:
+        self._scheduler.cut()
+        stopped, self._worker = self._worker, None
+        assert stopped is not None
+        stopped.cancel()
+        # What still runs of it reports to nobody: the scheduler gave its work back.
+        thread = threading.Thread(target=stopped.stop_now)
+        thread.start()
+        self._stopping.append(thread)
+
+    async def start(self) -> None:
+        work = activities.Activities(self._given, self.payloads, self._records)
+        self._worker = worker.Worker(self._where, self._orchestrators, work, list(self._given), self.payloads)
+        self._worker.start()
+
+    async def close(self) -> None:
+        if self._worker is not None:
+            await self.stop()
+        await self._client.close()
+
+    async def _quiet(self) -> None:
+        if self._worker is not None:
+            await asyncio.to_thread(self._scheduler.until_quiet)
+
+
+class TestDurableTask(conformance.SharedSuite):
+    @pytest.fixture
+    async def bench(self, scheduler: Scheduler, stopping: list[threading.Thread]) -> AsyncIterator[conformance.Bench]:
+        async def open_hub(orchestrators: Orchestrators, given: Activities) -> conformance.Backend:
+            hub = Hub(scheduler, orchestrators, given, stopping)
+            await hub.start()
+            return hub
+
+        made = conformance.Bench(open_hub)
+        yield made
+        await made.close()
