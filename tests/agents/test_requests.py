@@ -89,6 +89,11 @@ async def test_an_answer_that_is_not_structured_as_asked_is_an_error(said: str) 
         {"type": "object", "properties": []},
         {"type": "object", "properties": {"a": 5}},
         {"type": "object", "required": "a"},
+        {"type": "array", "items": 7},
+        {"anyOf": [7]},
+        {"anyOf": {}},
+        {"enum": "a"},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "no such"}}}},
         {"type": "json_schema"},
         {"type": "json_schema", "json_schema": {"schema": {"type": "no such"}}},
         {"__response_schema_type__": "pydantic_model", "module": "os", "qualname": "system", "type": "x"},
@@ -102,6 +107,20 @@ async def test_a_malformed_response_format_gets_400_and_costs_no_model_call(give
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["pointer"].startswith("/response_format")
     assert client.requests == []
+
+
+async def test_a_response_format_with_everything_that_schemas_may_have_reaches_the_model() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/b"}]}, "c": True},
+        "additionalProperties": False,
+        "$defs": {"b": {"type": "array", "items": {"enum": [1, None]}, "prefixItems": [{}], "not": {"const": 3}}},
+    }
+    client = ScriptedChatClient(['{"a": null, "c": 1}'])
+    async with world.serve(world.app_of(client)) as served:
+        answer = await served.say("How is Oslo?", response_format=schema)
+
+    assert answer.status_code == 200 and client.requests[0].options["response_format"] == schema
 
 
 def test_a_model_class_in_code_is_a_response_format_that_travels() -> None:
@@ -184,6 +203,7 @@ async def test_files_reach_the_model() -> None:
         ({"type": ["text"]}, "/message/0"),
         ({"type": "text"}, "/message/0/text"),
         ({"type": "data", "uri": "data:image/png;base64,!!!"}, "/message/0/uri"),
+        ({"type": "data", "uri": "data:image/png;base64,"}, "/message/0/uri"),
         ({"type": "data", "uri": "data:,hello"}, "/message/0/uri"),
         ({"type": "uri", "uri": "file:///etc/passwd", "media_type": "text/plain"}, "/message/0/uri"),
         ({"type": "uri", "uri": "https://example.org/x"}, "/message/0/uri"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from agent_framework import Agent
@@ -95,6 +96,17 @@ async def test_a_blank_session_id_is_none() -> None:
     assert answer.json()["session_id"] == "s1"
 
 
+@pytest.mark.parametrize("session_id", ["Zürich", "会话 🎉", "50%"])
+async def test_a_session_id_of_any_script_is_a_session_id(session_id: str) -> None:
+    async with world.serve(echo()) as served:
+        first = await served.say("Hi", session_id=session_id)
+        second = await served.say("Hi again", session_id=session_id)
+
+    assert (first.status_code, second.json()["message_count"]) == (200, 4)
+    assert second.json()["session_id"] == session_id
+    assert unquote(second.headers["x-ms-session-id"]) == session_id
+
+
 @pytest.mark.parametrize("session_id", ["a/b", "a\\b", "a#b", "a?b", "a\nb", "x" * 256])
 async def test_a_session_id_that_cannot_be_addressed_gets_400(session_id: str) -> None:
     async with world.serve(echo()) as served:
@@ -119,6 +131,10 @@ async def test_a_session_id_that_cannot_be_addressed_gets_400(session_id: str) -
         (b'{"message": "hi", "correlation_id": 5}', "/correlation_id"),
         (b'{"message": "hi", "enable_tool_calls": "perhaps"}', "/enable_tool_calls"),
         (b'{"message": "hi", "options": []}', "/options"),
+        (b'{"message": "hi", "options": {"response_format": "x"}}', "/options/response_format"),
+        (b'{"message": "hi", "session_id": ["a"]}', "/session_id"),
+        (b'{"message": "hi", "thread_id": {"a": 1}}', "/thread_id"),
+        (b'{"message": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
     ],
 )
 async def test_what_is_no_request_gets_400_with_the_reason(content: bytes, said: str) -> None:

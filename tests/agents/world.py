@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from agent_framework import Agent
@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 
 from perdure import AgentFunctionApp
 from perdure.agents import callbacks
-from perdure.testing import LocalHost, ModelServer, ScriptedChatClient
+from perdure.testing import LocalHost, ScriptedChatClient
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -62,9 +62,16 @@ def told(client: ScriptedChatClient, number: int = -1) -> list[tuple[str, str]]:
     return [(str(message.role), message.text) for message in client.requests[number].messages]
 
 
+class Model(Protocol):
+    """A model that is talked to over HTTP."""
+
+    @property
+    def base_url(self) -> str: ...
+
+
 @contextlib.asynccontextmanager
 async def serve_over(
-    server: ModelServer, callback: callbacks.AgentResponseCallbackProtocol | None = None, **options: Any
+    server: Model, callback: callbacks.AgentResponseCallbackProtocol | None = None, **options: Any
 ) -> AsyncIterator[World]:
     """Serve an agent that talks to a model over HTTP with the official client."""
     async with AsyncOpenAI(api_key="none", base_url=server.base_url, max_retries=0) as connection:

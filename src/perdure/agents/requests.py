@@ -176,9 +176,11 @@ def _linked(uri: str, part: Part, where: str, usual_type: str = "") -> Content:
         if found is None:
             raise _invalid(where, "a data URI must be data:<media type>;base64,<data>")
         try:
-            base64.b64decode(found["data"], validate=True)
+            data = base64.b64decode(found["data"], validate=True)
         except binascii.Error as error:
             raise _invalid(where, f"the data is not valid base64: {error}") from None
+        if not data:
+            raise _invalid(where, "there is no data in it")
         return Content.from_uri(uri, media_type=media_type or found["media"], name=_name(part, where))
     if not uri.startswith(("https://", "http://")):
         raise _invalid(where, "it must be an http, https or data URI")
@@ -228,23 +230,38 @@ def _response_format(given: Any) -> dict[str, Any] | type[pydantic.BaseModel] | 
     return given
 
 
-def _check_schema(schema: Mapping[str, Any], where: str) -> None:
+def _check_schema(schema: Any, where: str) -> None:
+    """Refuse what is no JSON schema: the model's service would, after a call."""
+    if not isinstance(schema, dict):
+        raise _invalid(where, "it must be a schema, an object")
     kinds = schema.get("type", [])
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if not isinstance(kind, str) or kind not in _SCHEMA_TYPES:
             raise _invalid(f"{where}/type", f"it must be one of {', '.join(sorted(_SCHEMA_TYPES))}")
     for key in ("properties", "$defs"):
-        inner = schema.get(key)
-        if inner is None:
-            continue
+        inner = schema.get(key, {})
         if not isinstance(inner, dict):
             raise _invalid(f"{where}/{key}", "it must be an object")
         for name, item in inner.items():
-            if not isinstance(item, dict | bool):
-                raise _invalid(f"{where}/{key}/{name}", "it must be a schema, an object")
+            _check_part(item, f"{where}/{key}/{name}")
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        parts = schema.get(key, [])
+        if not isinstance(parts, list):
+            raise _invalid(f"{where}/{key}", "it must be a list of schemas")
+        for place, item in enumerate(parts):
+            _check_part(item, f"{where}/{key}/{place}")
+    for key in ("items", "additionalProperties", "not"):
+        _check_part(schema.get(key, True), f"{where}/{key}")
+    if not isinstance(schema.get("enum", []), list):
+        raise _invalid(f"{where}/enum", "it must be a list of values")
     required = schema.get("required", [])
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise _invalid(f"{where}/required", "it must be a list of names")
+
+
+def _check_part(item: Any, where: str) -> None:
+    if not isinstance(item, bool):
+        _check_schema(item, where)
 
 
 def _options(given: Any) -> dict[str, Any]:
@@ -252,6 +269,8 @@ def _options(given: Any) -> dict[str, Any]:
         return {}
     if not isinstance(given, dict):
         raise _invalid("/options", "it must be an object")
+    if "response_format" in given:
+        raise _invalid("/options/response_format", "give it beside the options")
     return given
 
 

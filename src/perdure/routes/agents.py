@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import string
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -52,7 +54,7 @@ async def run(site: sites.Site, request: messages.Request) -> messages.Reply:
         if not as_text:
             raise
         headers = {"content-type": TEXT, **problem.headers}
-        return messages.Reply(problem.status, headers, problem.detail.encode())
+        return messages.Reply(problem.status, headers, problem.detail.encode("utf-8", "replace"))
 
 
 async def _run(site: sites.Site, request: messages.Request, *, as_text: bool) -> messages.Reply:
@@ -141,7 +143,7 @@ def _body(request: messages.Request) -> Mapping[str, Any]:
     if not _is_json(kind):
         return {"message": request.body.decode("utf-8", errors="replace").strip()}
     try:
-        body = msgspec.json.decode(request.body)
+        body: Any = messages.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.MalformedInput([("", f"it is not valid JSON: {error}")]) from None
     if not isinstance(body, dict):
@@ -166,6 +168,8 @@ def _session_id(request: messages.Request, body: Mapping[str, Any]) -> str | Non
     for place, source in (("body", body), ("query", request.query)):
         for name in _SESSION_NAMES:
             value = source.get(name)
+            if isinstance(value, bool | list | dict):
+                raise errors.InvalidInput([(f"/{name}", "it must be a text")])
             if value is not None and str(value).strip():
                 found[f"{name} in the {place}"] = str(value)
     if len(set(found.values())) > 1:
@@ -216,14 +220,16 @@ def _flag(body: Mapping[str, Any], name: str, default: bool) -> bool:
 
 def _answer(asked: Asked, turn: sessions.Turn | None, *, as_text: bool) -> messages.Reply:
     status = 202 if turn is None else (200 if turn.status == "success" else 500)
-    headers = {SESSION_HEADER: asked.session_id, THREAD_HEADER: asked.session_id}
+    # Headers hold ASCII only; the body has the id as it is.
+    named = quote(asked.session_id, safe=string.printable) if not asked.session_id.isascii() else asked.session_id
+    headers = {SESSION_HEADER: named, THREAD_HEADER: named}
     if asked.applied:
         headers["preference-applied"] = asked.applied
     response = "Agent request accepted" if turn is None else turn.text
     reason = None if turn is None else views.error(turn.failure)
     if as_text:
         text = reason if reason is not None else response
-        return messages.Reply(status, {"content-type": TEXT, **headers}, text.encode())
+        return messages.Reply(status, {"content-type": TEXT, **headers}, text.encode("utf-8", "replace"))
     shown: dict[str, Any] = {
         "response": response if reason is None else turn.text or None if turn is not None else None,
         "message": asked.request.text,

@@ -89,7 +89,7 @@ def _reason(request: messages.Request) -> str:
     body = CancelBody()
     if request.body.strip():
         try:
-            body = msgspec.json.decode(request.body, type=CancelBody)
+            body = messages.decode(request.body, CancelBody)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise problems.Problem(
                 400, f'The body may be empty or {{"reason": "..."}}; {error}.', kind="invalid-input"

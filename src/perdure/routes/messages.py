@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+from perdure.payloads import plain
+
+T = TypeVar("T")
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -52,8 +56,25 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with a JSON value."""
-    return Reply(status, {"content-type": JSON, **(headers or {})}, msgspec.json.encode(value))
+    """Answer with a JSON value; lone surrogates, which models sometimes give and JSON cannot hold, are replaced."""
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        body = msgspec.json.encode(plain.to_plain(value))
+    return Reply(status, {"content-type": JSON, **(headers or {})}, body)
+
+
+def decode(body: bytes, kind: type[T] | Any = Any) -> T:
+    """Read JSON.
+
+    Raises:
+        DecodeError: If it is none, or not of the type; what is nested too deeply is taken for none.
+    """
+    try:
+        found: T = msgspec.json.decode(body, type=kind)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
+    return found
 
 
 def media_type(header: str) -> str:

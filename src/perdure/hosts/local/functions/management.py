@@ -128,7 +128,7 @@ class Management:
         value: Any = None
         if request.body:
             try:
-                value = msgspec.json.decode(request.body)
+                value = messages.decode(request.body)
             except msgspec.DecodeError as error:
                 return _error(400, "Invalid JSON content", error)
         return await self._started(request, name, instance_id, value)
@@ -221,7 +221,7 @@ class Management:
         if name.startswith(orchestration.RESERVED_PREFIX):
             return _error(400, f"Names of events that start with {orchestration.RESERVED_PREFIX} are the host's own.")
         try:
-            value = msgspec.json.decode(request.body)
+            value: Any = messages.decode(request.body)
         except msgspec.DecodeError as error:
             return _error(400, "Invalid JSON content", error)
         try:
@@ -301,7 +301,7 @@ class Management:
         value: Any = None
         if request.body and messages.media_type(request.headers.get("content-type", "")) == messages.JSON:
             try:
-                value = msgspec.json.decode(request.body)
+                value = messages.decode(request.body)
             except msgspec.DecodeError as error:
                 return _error(400, f"Could not parse JSON content: {error}")
         elif request.body:
