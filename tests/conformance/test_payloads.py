@@ -7,7 +7,7 @@ import pytest
 from tests.azurite import emulator
 
 from perdure.engine import engine
-from perdure.payloads import blob_store, store
+from perdure.payloads import blob_store, folder_store, store
 from perdure.testing.conformance import payloads as conformance
 
 
@@ -56,3 +56,12 @@ class TestBlobPayloadStore(conformance.PayloadsSuite):
 
         yield conformance.Bench(blob_store.BlobPayloadStore(container), reopen)
         await container.close()
+
+
+class TestFolderPayloadStore(conformance.PayloadsSuite):
+    @pytest.fixture
+    async def bench(self, tmp_path: pathlib.Path) -> conformance.Bench:
+        async def reopen() -> store.PayloadStore:
+            return folder_store.FolderPayloadStore(tmp_path / "shared")
+
+        return conformance.Bench(await reopen(), reopen)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pathlib
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.azurite import emulator
 
-from perdure.payloads import blob_store, records
+from perdure.payloads import blob_store, folder_store, records
 from perdure.testing.conformance import records as conformance
 
 
@@ -34,3 +35,12 @@ class TestBlobRecordStore(conformance.RecordsSuite):
 
         yield conformance.Bench(blob_store.BlobRecordStore(container), reopen)
         await container.close()
+
+
+class TestFolderRecordStore(conformance.RecordsSuite):
+    @pytest.fixture
+    async def bench(self, tmp_path: pathlib.Path) -> conformance.Bench:
+        async def reopen() -> records.RecordStore:
+            return folder_store.FolderRecordStore(tmp_path / "shared")
+
+        return conformance.Bench(await reopen(), reopen)
