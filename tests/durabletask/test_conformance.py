@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from tests.durabletask.scheduler import Scheduler
@@ -15,23 +15,6 @@ from perdure.workflow import protocol
 
 Orchestrators = Mapping[str, protocol.Orchestrator]
 Activities = Mapping[str, protocol.Activity]
-
-
-@pytest.fixture
-def scheduler() -> Iterator[Scheduler]:
-    made = Scheduler()
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def stopping() -> Iterator[list[threading.Thread]]:
-    """Threads in which workers stop: each takes a second to see that nothing comes any more."""
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join()
 
 
 class Hub:
@@ -65,7 +48,7 @@ class Hub:
         state = await self._client.get(instance_id)
         if state is None or state.ended:
             return False
-        await self._client.raise_event(instance_id, wire.EVENT, wire.pack((name, data)))
+        await self._client.raise_event(instance_id, wire.EVENT, wire.pack(wire.Heard(name, data)))
         await self._quiet()
         return True
 

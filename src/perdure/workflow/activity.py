@@ -364,7 +364,12 @@ class _Encoder:
         executor_id = self._call.delivery.executor
         ref = self._encode(event.data, f"a request of executor {executor_id!r}")
         request = run_state.Request(
-            event.request_id, executor_id, ref, type(event.data).__name__, answers.type_name(event.response_type)
+            event.request_id,
+            executor_id,
+            ref,
+            type(event.data).__name__,
+            answers.type_name(event.response_type),
+            superstep=self._call.superstep,
         )
         if self._call.path:
             return msgspec.structs.replace(request, answer=self._type(event))

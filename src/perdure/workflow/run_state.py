@@ -73,6 +73,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
         response_type: Name of the type that an answer must have.
         deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
         answer: The type itself of an answer, where a request comes from inside a sub-workflow.
+        superstep: When it was asked: a later superstep may ask under the same id again.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     response_type: str
     deadline: float = 0.0
     answer: refs.Ref | None = None
+    superstep: int = 0
 
 
 class StepResult(msgspec.Struct, frozen=True, array_like=True):

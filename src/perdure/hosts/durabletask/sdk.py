@@ -181,8 +181,7 @@ def drive(context: task.OrchestrationContext, living: life.Life, known: Known, c
         serial, done = landed
         living.move(_seconds(context.current_utc_datetime))
         if serial == _HEARING:
-            name, data = wire.unpack(done.get_result(), tuple[str, bytes])
-            turn = living.hear(name, data)
+            turn = living.hear(wire.unpack(done.get_result(), wire.Heard))
             if turn.over is None:
                 # Only now: one that waits already would be taken, and lost with this life.
                 inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
@@ -328,6 +327,24 @@ def _activity(act: Act) -> Callable[..., str]:
 def _named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     function.__name__ = name
     return function
+
+
+def credential(where: Address) -> Any:
+    """Give what a worker signs in with; None where nobody is asked to."""
+    if not where.secure:
+        return None
+    from azure import identity
+
+    return identity.DefaultAzureCredential()
+
+
+def credential_for_loop(where: Address) -> Any:
+    """Give what a client on an event loop signs in with; None where nobody is asked to."""
+    if not where.secure:
+        return None
+    from azure.identity import aio
+
+    return aio.DefaultAzureCredential()
 
 
 def make_client(where: Address, credential: Any = None) -> client.AsyncTaskHubGrpcClient:

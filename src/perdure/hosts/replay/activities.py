@@ -17,7 +17,6 @@ RUNS_AT_HAND: Final = 256
 """How many runs keep their copies of executors in this process between two steps."""
 
 END: Final = "end/"
-ANSWER: Final = "answer/"
 
 logger = logging.getLogger("perdure")
 
@@ -105,18 +104,16 @@ class Activities:
         return wire.Reply("result", data)
 
     async def _first_answer(self, run: str, request: run_state.Request, outcome: protocol.Outcome) -> bytes:
-        """Give the answer that a deadline found; if somebody answered before, their answer."""
+        """Give the answer that a deadline found; none if somebody was accepted before, who wakes the run."""
         result: run_state.StepResult = outcome.value
         if not result.messages:
             return outcome.data
-        body = orchestrator.encode_answer(run_state.Answer(request.id, result.messages[0].ref))
-        if await self._records.put_if_absent(run, ANSWER + request.id, body):
+        answer = orchestrator.encode_answer(run_state.Answer(request.id, result.messages[0].ref))
+        body = wire.encode(wire.Heard(orchestrator.ANSWER, answer))
+        name = wire.request_record(request)
+        if await self._records.put_if_absent(run, name, body) or await self._records.get(run, name) == body:
             return outcome.data
-        before = await self._records.get(run, ANSWER + request.id)
-        if before is None:
-            return outcome.data
-        given = orchestrator.decode_answer(before)
-        return orchestrator.encode_result(run_state.StepResult((run_state.Sent(given.message),)))
+        return orchestrator.encode_result(run_state.StepResult())
 
     def _hold_at_hand(self, run: str) -> None:
         self._at_hand[run] = self._at_hand.get(run, 0) + 1

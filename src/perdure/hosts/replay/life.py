@@ -131,7 +131,7 @@ class Life:
         self._kept: _Kept | None = None
         self._closing: _Kept | protocol.Ended | None = None
         self._left = False
-        self._heard: list[tuple[str, bytes]] = []
+        self._heard: list[wire.Heard] = []
 
     # The driver's side.
 
@@ -160,17 +160,17 @@ class Life:
         if state is not None:
             # The life before told it in the turn in which the state was offered.
             self._emitted.clear()
-        for name, data in self._start.heard:
-            self._step(protocol.Landed("event", name, data, self.now))
+        for heard in self._start.heard:
+            self._step(protocol.Landed("event", heard.name, heard.data, self.now))
         return self._turn()
 
-    def hear(self, name: str, data: bytes) -> Turn:
+    def hear(self, heard: wire.Heard) -> Turn:
         """Take in an event."""
         if self._closing is not None:
-            self._heard.append((name, data))
+            self._heard.append(heard)
             return Turn()
         self._landings += 1
-        self._step(protocol.Landed("event", name, data, self.now))
+        self._step(protocol.Landed("event", heard.name, heard.data, self.now))
         return self._turn()
 
     def land(self, serial: int, reply: wire.Reply | wire.End | None) -> Turn:

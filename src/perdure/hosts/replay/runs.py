@@ -16,7 +16,7 @@ from perdure.hosts.replay import activities, client, log, starts, wire
 from perdure.payloads import records, refs, store
 from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import events, hosted, naming, orchestrator, protocol, run_state, values
+from perdure.workflow import answers, events, hosted, naming, orchestrator, protocol, run_state, values
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
@@ -89,28 +89,46 @@ class ReplayRuns:
         bound = self._bound(state)
         if state is None or bound is None:
             return "unknown"
-        name = activities.ANSWER + request_id
-        known = await self._records.get(run_id, name)
-        if known is not None:
-            # Whoever was accepted may have died before it woke the run, which ignores what it knows.
-            await self._wake(state, known)
-            return "answered"
-        status = _status(state)
-        request = next((asked for asked in status.requests if asked.id == request_id), None) if status else None
-        if request is None or state.ended:
+        request = _open(state, request_id)
+        if request is None:
             return await self._was_asked(bound, run_id, request_id)
         seen = bound.values_of(run_id)
-        asked = request
         ref, blobs = await asyncio.to_thread(
-            lambda: bound.hosted.accept_answer(asked, lambda: seen.decode(asked.data), body, content_type)
+            lambda: bound.hosted.accept_answer(request, lambda: seen.decode(request.data), body, content_type)
         )
         # The answer's payload before the answer: whoever sees one finds the other.
         await self._payloads.put(run_id, blobs)
         answer = orchestrator.encode_answer(run_state.Answer(request_id, ref))
-        if not await self._records.put_if_absent(run_id, name, answer):
-            return "answered"
-        await self._wake(state, answer)
-        return "accepted"
+        return await self._decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer))
+
+    async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
+        """Withdraw an open request; durable when it returns."""
+        state = await self._engine.get(run_id)
+        bound = self._bound(state)
+        if state is None or bound is None:
+            return "unknown"
+        request = _open(state, request_id)
+        if request is None:
+            return await self._was_asked(bound, run_id, request_id)
+        status = _status(state)
+        asked = () if status is None else status.requests
+        ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(run_id).decode)
+        told = await self._decide(run_id, request, _withdrawal(request_id))
+        for other in asked:
+            if told == "accepted" and other.id in ids and other.id != request_id:
+                await self._decide(run_id, other, _withdrawal(other.id))
+        return told
+
+    async def _decide(self, run_id: str, request: run_state.Request, heard: wire.Heard) -> runs.Accepted:
+        """Be the first to say what becomes of a request, and wake the run."""
+        name = wire.request_record(request)
+        first = await self._records.put_if_absent(run_id, name, wire.encode(heard))
+        if not first:
+            # Whoever was first may have died before it woke the run, which ignores what it knows.
+            body = await self._records.get(run_id, name)
+            heard = heard if body is None else wire.decode(body, wire.Heard)
+        await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
+        return "accepted" if first else "answered"
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
@@ -184,7 +202,7 @@ class ReplayRuns:
             return False
         first = wire.unpack(started.start, wire.Start)
         again = wire.Start(
-            first.call, first.stored, state=end.state, next=end.next, heard=((orchestrator.REWIND, b""),)
+            first.call, first.stored, state=end.state, next=end.next, heard=(wire.Heard(orchestrator.REWIND, b""),)
         )
         return await self._engine.start_again(started.name, run_id, wire.pack(again))
 
@@ -270,7 +288,7 @@ class ReplayRuns:
             seen = bound.values_of(state.id)
             requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in status.requests))
         if status is not None:
-            custom = {"state": "waiting for answers" if status.idle else "running", "superstep": status.superstep}
+            custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
 
@@ -306,10 +324,6 @@ class ReplayRuns:
         elif state.status == "Failed" and state.failure is not None and await self._end(state.id) is None:
             await self._log.seal(state.id, state.updated, events.failed("failed", 0, "", state.failure))
 
-    async def _wake(self, state: client.State, answer: bytes) -> None:
-        if not state.ended:
-            await self._engine.raise_event(state.id, wire.EVENT, wire.pack((orchestrator.ANSWER, answer)))
-
     async def _was_asked(self, bound: hosted.Bound, run_id: str, request_id: str) -> runs.Accepted:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
         after = 0
@@ -342,8 +356,17 @@ def _pending(run_id: str, workflow: str, started: starts.Started) -> runs.Run:
 
 def _asked(bound: hosted.Bound, seen: values.RunValues, asked: run_state.Request) -> runs.Pending:
     data = seen.plain(asked.data)
-    schema = bound.hosted.answer_types.schema(asked, data)
-    return runs.Pending(asked.id, asked.executor, data, asked.request_type, asked.response_type, schema, asked.deadline)
+    types = bound.hosted.answer_types
+    return runs.Pending(asked.id, asked.executor, data, *types.names(asked), types.schema(asked, data), asked.deadline)
+
+
+def _open(state: client.State, request_id: str) -> run_state.Request | None:
+    status = None if state.ended else _status(state)
+    return next((asked for asked in status.requests if asked.id == request_id), None) if status else None
+
+
+def _withdrawal(request_id: str) -> wire.Heard:
+    return wire.Heard(orchestrator.WITHDRAWAL, orchestrator.encode_withdrawal((request_id,)))
 
 
 def _status(state: client.State) -> orchestrator.RunStatus | None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from perdure.agents import records as turns
-from perdure.workflow import deadlines, orchestrator, protocol
+from perdure.workflow import deadlines, orchestrator, protocol, run_state
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
         state: The state that this life resumes from; None for the first.
         next: The id of its next event.
         pages: Events that may not be in the log yet.
-        heard: Names and data of the events that this life is to be sent first.
+        heard: Events that this life is to be sent first.
         status: The custom status.
         now: When the life before ended; time does not run backwards.
     """
@@ -47,7 +47,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     state: bytes | None = None
     next: int = 1
     pages: tuple[Page, ...] = ()
-    heard: tuple[tuple[str, bytes], ...] = ()
+    heard: tuple[Heard, ...] = ()
     status: bytes | None = None
     now: float = 0.0
 
@@ -102,6 +102,18 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     next: int = 1
 
 
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """An event on its way to an orchestration.
+
+    Attributes:
+        name: Its name.
+        data: Its data.
+    """
+
+    name: str
+    data: bytes
+
+
 class Status(msgspec.Struct, frozen=True, array_like=True):
     """What an orchestration says of itself, as the engine holds it.
 
@@ -126,6 +138,11 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _CALLS: Final[Mapping[str, type]] = {"step": orchestrator.Call, "expiry": deadlines.Expiry, "turn": turns.Call}
 _TAGS: Final = {kind: tag for tag, kind in _CALLS.items()}
 _tagged: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+
+
+def request_record(request: run_state.Request) -> str:
+    """Name the record of what became of a request: who writes it decides."""
+    return f"request/{request.superstep}/{request.id}"
 
 
 def pack(value: Any) -> str:

@@ -1,0 +1,144 @@
+"""A task hub on a scheduler: an app, the scheduler, and the store that all processes of the hub share."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from perdure import app as apps
+from perdure import errors
+from perdure.hosts.durabletask import client, sdk, worker
+from perdure.hosts.replay import activities, runs
+from perdure.payloads import folder_store, records, store
+from perdure.workflow import hosted, protocol
+
+BLOB = "blob"
+
+
+class Stores(NamedTuple):
+    """Where payloads and records are.
+
+    Attributes:
+        payloads: The payloads.
+        records: The records.
+        container: What is to be opened and closed; None where nothing is.
+    """
+
+    payloads: store.PayloadStore
+    records: records.RecordStore
+    container: Any = None
+
+    async def open(self) -> None:
+        """Make sure that it is there.
+
+        Raises:
+            HubError: If it cannot be reached.
+        """
+        if self.container is not None:
+            await self.container.open()
+
+    async def close(self) -> None:
+        """Let go of it."""
+        if self.container is not None:
+            await self.container.close()
+
+
+def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
+    """Give the store of a task hub.
+
+    Args:
+        place: ``blob`` for Blob Storage in the account of ``AzureWebJobsStorage``, or a folder.
+        taskhub: The task hub.
+        environ: The settings.
+
+    Raises:
+        UsageError: If no storage account is configured.
+    """
+    if place == BLOB:
+        from perdure.payloads import blob_container, blob_store, storage_account
+
+        container = blob_container.Container(storage_account.of(environ), blob_container.name_of(taskhub))
+        return Stores(blob_store.BlobPayloadStore(container), blob_store.BlobRecordStore(container), container)
+    folder = pathlib.Path(place).expanduser().absolute() / taskhub
+    return Stores(folder_store.FolderPayloadStore(folder), folder_store.FolderRecordStore(folder))
+
+
+class Hub:
+    """An app on a task hub.
+
+    Args:
+        app: The app.
+        where: The scheduler and the task hub.
+        kept: The store.
+
+    Raises:
+        UsageError: If the app has what this host does not run.
+    """
+
+    def __init__(self, app: apps.AgentFunctionApp, where: sdk.Address, kept: Stores) -> None:
+        self.app = app
+        self.where = where
+        self.stores = kept
+        self.bounds = {
+            name: workflow.bind(kept.payloads, shared=True) for name, workflow in app.hosted_workflows.items()
+        }
+        if not self.bounds:
+            raise errors.UsageError(
+                "This app hosts no workflow, and workers run nothing else yet.",
+                "Host agents and hand-written functions with `perdure start` or on Azure Functions.",
+            )
+
+    async def __aenter__(self) -> Self:
+        """Open the store.
+
+        Raises:
+            HubError: If it cannot be reached.
+        """
+        await self.stores.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the store."""
+        await self.stores.close()
+
+    def worker(self, *, at_once: int = sdk.ACTIVITIES_AT_ONCE) -> worker.Worker:
+        """Make a worker whose executors run on the running loop."""
+        given: dict[str, protocol.Activity] = {}
+        for bound in self.bounds.values():
+            given |= hosted.activities_of(bound)
+        work = activities.Activities(given, self.stores.payloads, self.stores.records, self._release)
+        orchestrators = {bound.orchestrator.name: bound.orchestrator for bound in self.bounds.values()}
+        return worker.Worker(
+            self.where,
+            orchestrators,
+            work,
+            [*given],
+            self.stores.payloads,
+            credential=sdk.credential(self.where),
+            at_once=at_once,
+        )
+
+    def connect(self) -> client.SchedulerClient:
+        """Make a client; it belongs to the loop that uses it."""
+        return client.SchedulerClient(self.where, sdk.credential_for_loop(self.where))
+
+    def runs(self, connected: client.SchedulerClient) -> runs.ReplayRuns:
+        """Give the runs of the hub."""
+        return runs.ReplayRuns(connected, self.stores.payloads, self.stores.records, self.bounds)
+
+    def _release(self, run: str) -> None:
+        for bound in self.bounds.values():
+            bound.release(run)
+
+
+async def reachable(connected: client.SchedulerClient, seconds: float) -> bool:
+    """Wait until a scheduler answers; False if it does not in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await connected.healthy():
+                await asyncio.sleep(1.0)
+    except TimeoutError:
+        return False
+    return True
