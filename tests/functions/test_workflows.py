@@ -98,6 +98,19 @@ async def test_a_start_with_what_the_workflow_does_not_take_is_refused(serve: An
     assert said in refused.json()["ExceptionMessage"]
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'"\xff"', b'{"pieces":'])
+@pytest.mark.parametrize(
+    "path", ["orchestrators/dafx-order", "orchestrators/batch", "instances/r1/raiseEvent/approval"]
+)
+async def test_what_is_no_json_is_refused_by_the_management_api(serve: Any, path: str, body: bytes) -> None:
+    app = await serve("beside")
+    await app.ask("POST", "/api/start/dafx-approval/r1", json="draft")
+    refused = await app.ask("POST", f"{ROOT}/{path}", content=body, headers={"content-type": "application/json"})
+
+    assert refused.status_code == 400
+    assert refused.json()["Message"] == "Invalid JSON content"
+
+
 async def test_an_orchestrator_calls_workflows_as_sub_orchestrations(serve: Any) -> None:
     app = await serve("beside")
 

@@ -17,6 +17,7 @@ from perdure.agents import naming, records, requests
 from perdure.payloads import refs
 from perdure.routes import messages, parameters, problems, sessions, views
 from perdure.routes import site as sites
+from perdure.workflow import start_input
 
 SESSION_HEADER: Final = "x-ms-session-id"
 THREAD_HEADER: Final = "x-ms-thread-id"
@@ -139,12 +140,12 @@ def legal_session_id(value: str) -> str:
 
 
 def _body(request: messages.Request) -> Mapping[str, Any]:
-    kind = messages.media_type(request.headers.get("content-type", ""))
-    if not _is_json(kind):
-        return {"message": request.body.decode("utf-8", errors="replace").strip()}
+    content_type = request.headers.get("content-type", "")
+    if not _is_json(messages.media_type(content_type)):
+        return {"message": start_input.text(parameters.body(request), content_type).strip()}
     try:
-        body: Any = messages.decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        body: Any = messages.decode(parameters.body(request))
+    except msgspec.DecodeError as error:
         raise errors.MalformedInput([("", f"it is not valid JSON: {error}")]) from None
     if not isinstance(body, dict):
         raise errors.InvalidInput([("", "it must be an object")])

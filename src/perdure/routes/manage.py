@@ -90,7 +90,7 @@ def _reason(request: messages.Request) -> str:
     if request.body.strip():
         try:
             body = messages.decode(request.body, CancelBody)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             raise problems.Problem(
                 400, f'The body may be empty or {{"reason": "..."}}; {error}.', kind="invalid-input"
             ) from error

@@ -74,6 +74,8 @@ def decode(body: bytes, kind: type[T] | Any = Any) -> T:
         found: T = msgspec.json.decode(body, type=kind)
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
     return found
 
 

@@ -32,6 +32,23 @@ class Waiting(msgspec.Struct, frozen=True):
     applied: str = ""
 
 
+def body(request: messages.Request) -> bytes:
+    """Give the body as it was meant.
+
+    Raises:
+        Problem: 415 if it is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity") and request.body:
+        raise problems.Problem(
+            415,
+            f"The body has the content encoding {problems.clipped(encoding)}; send it as it is, without any.",
+            kind="content-encoding",
+            headers={"accept-encoding": "identity"},
+        )
+    return request.body
+
+
 def run_id(request: messages.Request) -> str | None:
     """Read ``?runId=``; None when it is not given.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure import errors
-from perdure.routes import messages, problems, runs, workflows
+from perdure.routes import messages, parameters, problems, runs, workflows
 from perdure.routes import site as sites
 
 
@@ -11,8 +11,9 @@ async def respond(site: sites.Site, request: messages.Request) -> messages.Reply
     """``POST workflow/{name}/respond/{id}/{request}``: answer an open request."""
     run = await workflows.run_of(site, request)
     request_id = request.params["request"]
+    body = parameters.body(request)
     try:
-        became = await site.runs.answer(run.id, request_id, request.body, request.headers.get("content-type", ""))
+        became = await site.runs.answer(run.id, request_id, body, request.headers.get("content-type", ""))
     except errors.EmptyInput as error:
         raise problems.Problem(400, str(error), kind="empty-input") from error
     except errors.MalformedInput as error:
@@ -20,8 +21,8 @@ async def respond(site: sites.Site, request: messages.Request) -> messages.Reply
     except errors.InvalidInput as error:
         raise problems.Problem(422, str(error), kind="invalid-answer", pointers=error.errors) from error
     _check(became, run.id, request_id)
-    body = {"message": "Response delivered successfully", "instanceId": run.id, "requestId": request_id}
-    return messages.json(body)
+    delivered = {"message": "Response delivered successfully", "instanceId": run.id, "requestId": request_id}
+    return messages.json(delivered)
 
 
 async def withdraw(site: sites.Site, request: messages.Request) -> messages.Reply:

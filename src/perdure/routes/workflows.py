@@ -36,11 +36,12 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
 async def _accept(workflow: hosted.Hosted, request: messages.Request) -> tuple[refs.Ref, list[refs.Blob]]:
     content_type = request.headers.get("content-type", "")
     try:
-        if not request.body:
+        body = parameters.body(request)
+        if not body:
             raise errors.EmptyInput("The body is empty.", "Send the workflow's input as JSON or as text.")
-        if len(request.body) < ACCEPT_IN_THREAD_BYTES:
-            return workflow.accept(request.body, content_type)
-        return await asyncio.to_thread(workflow.accept, request.body, content_type)
+        if len(body) < ACCEPT_IN_THREAD_BYTES:
+            return workflow.accept(body, content_type)
+        return await asyncio.to_thread(workflow.accept, body, content_type)
     except errors.EmptyInput as error:
         raise problems.Problem(400, str(error), kind="empty-input") from error
     except errors.InvalidInput as error:

@@ -98,13 +98,13 @@ class AnswerTypes:
         if not body.strip():
             raise errors.EmptyInput("The request has no body.", "Send the answer, as JSON or as plain text.")
         if start_input.media_type(content_type).startswith("text/"):
-            return types.convert(start_input.text(body))
+            return types.convert(start_input.text(body, content_type))
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.MalformedInput([("", f"it is not valid JSON: {error}")]) from None
         if types.only_text and not isinstance(value, str):
-            return start_input.text(body)
+            return start_input.text(body, content_type)
         if request.response_type == Content.__name__:
             answered = _content(asked(), value)
             if answered is not None:

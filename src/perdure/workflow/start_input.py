@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pydantic
 
 from perdure import errors
 from perdure.workflow import graph
+
+_CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 Problems = list[tuple[str, str]]
 
@@ -49,23 +53,23 @@ class StartInput:
             raise errors.EmptyInput("The request has no body.", "Send the workflow's input, as JSON or as plain text.")
         media = media_type(content_type)
         if media.startswith("text/"):
-            return self.check(text(body))
+            return self.check(text(body, content_type))
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if self.only_text or self._as_text or not media.endswith("json"):
-                return self.check(text(body))
+                return self.check(text(body, content_type))
             raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
         if value is None:
             raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
         if self.only_text and not isinstance(value, str):
-            return self.check(text(body))
+            return self.check(text(body, content_type))
         if not self._as_text:
             return self.convert(value)
         try:
             return self.convert(value)
         except errors.InvalidInput:
-            return self.check(text(body))
+            return self.check(text(body, content_type))
 
     def convert(self, value: Any) -> Any:
         """Turn plain JSON into the first declared type that it fits.
@@ -196,16 +200,19 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def text(body: bytes) -> str:
-    """Read a body as text.
+def text(body: bytes, content_type: str = "") -> str:
+    """Read a body as text, in the charset that its type names; in UTF-8 if none is named.
 
     Raises:
-        InvalidInput: If it is not UTF-8.
+        MalformedInput: If it is none.
     """
+    found = _CHARSET.search(content_type)
+    charset = found[1] if found is not None else "utf-8"
     try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise errors.InvalidInput([("", f"it is not UTF-8 text: {error}")]) from None
+        decoded = codecs.lookup(charset).name
+        return body.decode(decoded)
+    except (LookupError, UnicodeError) as error:
+        raise errors.MalformedInput([("", f"it is not text in {charset[:40]}: {error}")]) from None
 
 
 def _problems(error: pydantic.ValidationError) -> Problems:
