@@ -8,6 +8,7 @@ and the shared state only.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,13 +24,14 @@ from agent_framework import (
     Workflow,
     WorkflowBuilder,
     WorkflowContext,
+    WorkflowExecutor,
     executor,
     handler,
 )
 
 from perdure import testing
 
-NodeKind = Literal["any", "number", "word", "joiner", "number-joiner", "function", "agent"]
+NodeKind = Literal["any", "number", "word", "joiner", "number-joiner", "function", "agent", "sub"]
 GroupKind = Literal["edge", "fan-out", "fan-in", "switch", "select"]
 
 
@@ -65,12 +67,14 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An executor."""
+    """An executor; one of kind ``sub`` wraps a program, whose outputs are the run's own if ``direct``."""
 
     id: str
     kind: NodeKind
     ops: tuple[Op, ...] = ()
     hooks: bool = False
+    inner: Program | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,8 @@ class Behaviour:
                 await ctx.send_message(_message(op, hops - 1, n + op.b), target_id=op.name)
             elif op.kind == "yield":
                 await ctx.yield_output([node.id, n + op.a])
+            elif op.kind == "give" and hops > 0:
+                await ctx.yield_output(Number(hops - 1, n + op.a))
             elif op.kind == "write":
                 log.add("write", node.id, f"{own}{n}.{hops}")
                 ctx.set_state(f"{own}{n}.{hops}", {"n": n, "op": op.a})
@@ -261,6 +267,22 @@ class HookedNumeric(Numeric):
     on_checkpoint_restore = Hooked.on_checkpoint_restore
 
 
+class Sub(WorkflowExecutor):
+    """Wraps a program."""
+
+    def __init__(self, node: Node, log: Log) -> None:
+        assert node.inner is not None
+        # What goes on inside has an order of its own, whatever the order out here.
+        super().__init__(build(node.inner, Log()), id=node.id, allow_direct_output=node.direct)
+        self.behaviour = Behaviour(node, log)
+
+    @handler
+    async def process_workflow(self, input_data: object, ctx: WorkflowContext[Any, Any]) -> None:
+        self.behaviour.log.add("given", self.id, tuple(sorted(ctx.source_executor_ids)))
+        await super().process_workflow(input_data, ctx)
+        self.behaviour.log.add("send", self.id)
+
+
 _CLASSES: dict[tuple[NodeKind, bool], type[_Stateful]] = {
     ("any", False): Anything,
     ("any", True): Hooked,
@@ -305,6 +327,8 @@ def build(program: Program, log: Log) -> Workflow:
 
 
 def _executor(node: Node, log: Log) -> Executor:
+    if node.kind == "sub":
+        return Sub(node, log)
     if node.kind == "agent":
         client = testing.ScriptedChatClient(lambda messages, options: f"{node.id}:{messages[-1].text}")
         return AgentExecutor(Agent(client, name=node.id, id=node.id), id=node.id)
@@ -382,6 +406,82 @@ def generate(seed: int) -> Program:
     value = rng.choice([Number(rng.randint(1, 5), rng.randint(0, 9)), Word(rng.randint(1, 5), "start")])
     limit = rng.randint(1, 5) if rng.random() < 0.12 else 60
     return Program(tuple(nodes), tuple(groups), value, limit, output_from, intermediate_from)
+
+
+def generate_nested(seed: int) -> Program:
+    """Make a program of which one executor or two wrap programs, which may wrap others."""
+    rng = random.Random(f"nested {seed}")
+    program = generate(rng.randrange(1_000_000))
+    able = [node for node in program.nodes if node.kind in ("any", "number", "word", "function", "joiner")]
+    wrapping = {node.id: _inside(rng, node, levels=2) for node in rng.sample(able, min(len(able), rng.randint(1, 2)))}
+    nodes = [wrapping.get(node.id, node) for node in program.nodes]
+    if any(_raises(node) for node in wrapping.values()):
+        # Of several that raise in one superstep, any may be the reason.
+        nodes = [replace(node, ops=tuple(op for op in node.ops if op.kind != "raise")) for node in nodes]
+    return replace(program, nodes=tuple(nodes))
+
+
+def _inside(rng: random.Random, node: Node, levels: int) -> Node:
+    """Make a node wrap a program with one right order: a chain, or several beside each other and a join."""
+    direct = rng.random() < 0.3
+    ids = [f"{node.id}>{name}" for name in "abcd"[: rng.randint(1, 4)]]
+    says = Op("yield" if direct else "give", rng.randint(0, 3))
+    groups: list[Group] = []
+    if len(ids) == 4:
+        beside = [Node(id, "any", (Op("send", 0, rng.randint(0, 3)),)) for id in ids[1:3]]
+        first = Node(ids[0], "any", _steps(rng, ids[0], None))
+        nodes = [first, *beside, Node(ids[3], "joiner", _steps(rng, ids[3], says))]
+        groups.append(Group("fan-out", (ids[0],), (ids[1], ids[2])))
+        groups.append(Group("fan-in", (ids[1], ids[2]), (ids[3],)))
+    else:
+        nodes = [
+            Node(id, rng.choice(("any", "any", "function")), _steps(rng, id, says if id == ids[-1] else None))
+            for id in ids
+        ]
+        nodes = [
+            replace(item, ops=tuple(op for op in item.ops if op.kind not in ("count", "seen")))
+            if item.kind == "function"
+            else replace(item, hooks=rng.random() < 0.3)
+            for item in nodes
+        ]
+        for source, target in itertools.pairwise(ids):
+            a = rng.choice((0, 0, 2, 3))
+            groups.append(Group("edge", (source,), (target,), a, rng.randint(0, 1), rng.random() < 0.4))
+        if levels > 1 and rng.random() < 0.5:
+            place = rng.randrange(len(nodes))
+            deeper = _inside(rng, nodes[place], levels - 1)
+            # What is deeper down speaks for the level above as that level does.
+            speaks = replace(deeper, direct=direct) if place == len(nodes) - 1 else replace(deeper, direct=False)
+            nodes[place] = _speaking(speaks)
+    return Node(node.id, "sub", inner=Program(tuple(nodes), tuple(groups), None), direct=direct)
+
+
+def _speaking(node: Node) -> Node:
+    """Make what a program inside yields fit whether that is an output or a message."""
+    assert node.inner is not None
+    kind = "yield" if node.direct else "give"
+
+    def fit(inner: Node) -> Node:
+        ops = (replace(op, kind=kind) if op.kind in ("yield", "give") else op for op in inner.ops)
+        return replace(inner, ops=tuple(ops))
+
+    return replace(node, inner=replace(node.inner, nodes=tuple(map(fit, node.inner.nodes))))
+
+
+def _steps(rng: random.Random, id: str, says: Op | None) -> tuple[Op, ...]:
+    kinds = rng.choices(("write", "overwrite", "delete", "read", "count", "seen", "pause"), k=rng.randint(0, 3))
+    ops = [Op(kind, rng.randint(0, 4), name=id if kind == "read" else None) for kind in kinds]
+    if rng.random() < 0.05:
+        ops.append(Op("raise", rng.randint(0, 4)))
+    ops += [says] if says is not None else [Op("send", rng.choice((0, 0, 1)), rng.randint(0, 3))]
+    if says is None and rng.random() < 0.3:
+        ops.append(Op("send", 0, 1))
+    return tuple(ops)
+
+
+def _raises(node: Node) -> bool:
+    inner = node.inner.nodes if node.inner is not None else ()
+    return any(op.kind == "raise" for op in node.ops) or any(map(_raises, inner))
 
 
 def _connect(rng: random.Random, nodes: list[Node], ordered: bool) -> tuple[list[Node], list[Group]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,12 +29,15 @@ class Middle(programs.Log):
             self.reached.set()
 
 
+@pytest.mark.parametrize("generate", [programs.generate, programs.generate_nested])
 @pytest.mark.parametrize("crash", [False, True])
-async def test_local_host_gives_what_the_program_gives_in_process(tmp_path: pathlib.Path, crash: bool) -> None:
+async def test_local_host_gives_what_the_program_gives_in_process(
+    tmp_path: pathlib.Path, crash: bool, generate: Callable[[int], programs.Program]
+) -> None:
     """For generated race-free programs, outputs and final state on the local host equal those in process."""
     told = 0
     for seed in range(200, 230):
-        program = programs.generate(seed)
+        program = generate(seed)
         log = programs.Log()
         expected = await support.in_process(programs.build(program, log), program.value, on_superstep=log.next_step)
         if log.raced() or log.several_sources() or (program.joins() and log.overtook()):

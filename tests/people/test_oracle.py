@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 import pytest
-from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, handler, response_handler
+from agent_framework import (
+    Executor,
+    SubWorkflowRequestMessage,
+    SubWorkflowResponseMessage,
+    Workflow,
+    WorkflowBuilder,
+    WorkflowContext,
+    WorkflowExecutor,
+    handler,
+    response_handler,
+)
 from tests.people import desk
 
 from perdure import testing
@@ -69,33 +79,69 @@ class Minutes(Executor):
         await ctx.yield_output("minutes: " + ", ".join(word.text for word in words))
 
 
+class Speaker(Executor):
+    """Says what it is given."""
+
+    @handler
+    async def say(self, word: Word, ctx: WorkflowContext[Never, Word]) -> None:
+        await ctx.yield_output(word)
+
+
+class Deputy(Executor):
+    """Answers what a sub-workflow asks."""
+
+    @handler
+    async def answer(self, asked: SubWorkflowRequestMessage, ctx: WorkflowContext[SubWorkflowResponseMessage]) -> None:
+        response = asked.create_response(f"deputy: {_answer(asked.source_event.data)}")
+        await ctx.send_message(response, target_id=asked.executor_id)
+
+
 @dataclass(frozen=True)
 class Panel:
-    """A generated program: how many questions each member asks, who sends to whom, and whose words are noted."""
+    """A generated program: how many questions each member asks, who sends to whom, and whose words are noted.
+
+    ``inside`` says for each member how many levels down it stands; below 0 its questions are answered by a deputy.
+    """
 
     questions: tuple[int, ...]
     edges: tuple[tuple[int, int], ...]
     noted: tuple[int, ...]
     hops: int
+    inside: tuple[int, ...] = ()
 
     def build(self) -> Workflow:
         """Build it."""
-        members = [Member(f"m{number}", count) for number, count in enumerate(self.questions)]
+        inside = self.inside or (0,) * len(self.questions)
+        members = [_member(f"m{number}", count, inside[number]) for number, count in enumerate(self.questions)]
         builder = WorkflowBuilder(start_executor=members[0])
         for source, target in self.edges:
             builder.add_edge(members[source], members[target])
+        for member, levels in zip(members, inside, strict=True):
+            if levels < 0:
+                deputy = Deputy(id=f"deputy-{member.id}")
+                builder.add_edge(member, deputy).add_edge(deputy, member)
         if len(self.noted) > 1:
             builder.add_fan_in_edges([members[number] for number in self.noted], Minutes(id="minutes"))
         return builder.build()
 
 
-def panel(chance: random.Random) -> Panel:
+def _member(id: str, questions: int, levels: int) -> Executor:
+    member: Executor = Member(id, questions)
+    for level in range(abs(levels)):
+        speaker = Speaker(id="speaker")
+        inner = WorkflowBuilder(start_executor=member, name=f"{id}-{level}").add_edge(member, speaker).build()
+        member = WorkflowExecutor(inner, id=f"{id}-{level}", propagate_request=levels > 0 or level < -levels - 1)
+    return member
+
+
+def panel(chance: random.Random, *, nested: bool = False) -> Panel:
     """Generate one; no member is given words by two others in one superstep, so that there is one right order."""
     size = chance.randint(1, 4)
     edges = tuple((chance.randrange(number), number) for number in range(1, size))
     asking = (chance.randint(1, 3), *(chance.randint(0, 2) for _ in range(1, size)))
     noted = tuple(sorted(chance.sample(range(size), chance.randint(0, min(size, 2)))))
-    return Panel(asking, edges, noted, chance.randint(0, 3))
+    inside = tuple(chance.choice((-2, -1, 0, 1, 1, 2)) for _ in range(size)) if nested else ()
+    return Panel(asking, edges, noted, chance.randint(0, 3), inside)
 
 
 Said = list[tuple[list[Any], list[Any]]]
@@ -166,10 +212,11 @@ def _sorted(questions: Any) -> list[Question]:
     return sorted(questions, key=lambda question: (question.who, question.number))
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_what_follows_from_each_answer_is_what_follows_in_process(seed: int) -> None:
+async def test_what_follows_from_each_answer_is_what_follows_in_process(seed: int, nested: bool) -> None:
     chance = random.Random(seed)
-    program = panel(chance)
+    program = panel(chance, nested=nested)
     word = Word("start", program.hops)
     expected = await in_process(program.build(), word, random.Random(seed))
     async with testing.LocalHost(desk.app_of(program.build())) as host:

@@ -205,6 +205,7 @@ class Process:
             asked = [] if answer is None else await self._answer(engine, run, answer, turned, running)
         ended = running.result()
         events = [self.bound.event(run, data) for data in engine.events[run]]
+        events = [(kind, data) for kind, data in events if "path" not in data]
         failure = (ended.failure.type, ended.failure.message) if ended.failure else None
         steps = [watched.calls[number] for number in sorted(watched.calls)]
         return Result(
@@ -270,9 +271,11 @@ class Watched(Mapping[str, protocol.Activity]):
         process = self._process.again() if self._fresh else self._process
         values = process.bound.values_of(instance_id)
         delivery: run_state.Delivery = call.delivery
-        decoded = [values.decode(ref) for ref in delivery.messages]
-        noted = (delivery.ordinal, delivery.executor, decoded if delivery.joined else decoded[0])
-        self.calls.setdefault(call.superstep, []).append(noted)
+        if not call.path and call.turned is None:
+            # What goes on inside a sub-workflow, and its end, are no deliveries of the run's own supersteps.
+            decoded = [values.decode(ref) for ref in delivery.messages]
+            noted = (delivery.ordinal, delivery.executor, decoded if delivery.joined else decoded[0])
+            self.calls.setdefault(call.superstep, []).append(noted)
         outcome = await process.bound.activities(instance_id, key, call)
         self.sizes.append(len(outcome.data))
         return outcome
