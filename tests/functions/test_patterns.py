@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from perdure.hosts.local.functions.history import Kind
 
 from .conftest import ROOT, Serve
@@ -86,6 +88,36 @@ async def test_where_nobody_approves_it_is_escalated(serve: Serve) -> None:
     instance_id = (await served.ask("POST", "/api/expenses", json={"amount": 9, "seconds": 0.1})).json()["id"]
 
     assert (await served.ended(instance_id))["output"] == "escalated 9"
+
+
+@pytest.mark.parametrize(("codes", "proven"), [([5], True), ([1, 2, 5], True), ([1, 2, 3], False)])
+async def test_a_person_has_three_tries_in_the_time_of_one_timer_across_a_crash(
+    serve: Serve, codes: list[int], proven: bool
+) -> None:
+    served = await serve("challenge")
+    instance_id = (await served.ask("GET", "/api/prove/12345")).json()["id"]
+    await served.until(instance_id, lambda seen: Kind.TIMER_CREATED in kinds(seen))
+    await served.crash()
+    for tries, code in enumerate(codes, 1):
+        sent = await served.ask("POST", f"{ROOT}/instances/{instance_id}/raiseEvent/Code", json=code)
+        assert sent.status_code == 202
+        await served.until(instance_id, lambda seen, n=tries: kinds(seen).count(Kind.EVENT_RAISED) >= n)
+
+    assert (await served.ended(instance_id))["output"] is proven
+
+
+async def test_a_plain_function_app_with_a_blueprint_is_served(serve: Serve) -> None:
+    served = await serve("challenge")
+
+    assert (await served.ask("GET", "/api/hello?name=Ann")).text == "Hello, Ann."
+
+
+async def test_a_function_that_is_not_served_here_is_named_with_the_reason(serve: Serve) -> None:
+    served = await serve("challenge")
+    ended = await served.ended(await served.start("text_it"))
+
+    assert ended["runtimeStatus"] == "Failed"
+    assert "'send_text' is not served on this host: it has activityTrigger with twilioSms" in ended["output"]
 
 
 async def test_a_counter_is_signalled_read_and_called(serve: Serve) -> None:

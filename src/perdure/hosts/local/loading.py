@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 from azure.functions.decorators import function_app
@@ -73,9 +74,11 @@ def load(file: Path) -> apps.AgentFunctionApp:
         names = ", ".join(name for name, _ in found.values())
         raise errors.UsageError(f"{file} has several apps: {names}.", "Keep one; it can host several workflows.")
     ((name, app),) = found.values()
-    if isinstance(app, df.DFApp) and not isinstance(app, apps.AgentFunctionApp):
-        plain, app = app, apps.AgentFunctionApp(http_auth_level=app.auth_level, app_folder=file.parent)
-        sdk.adopt(plain, app)
+    if isinstance(app, df.DFApp | function_app.FunctionApp) and not isinstance(app, apps.AgentFunctionApp):
+        plain: Any = app
+        if sdk.has_functions(plain):
+            app = apps.AgentFunctionApp(http_auth_level=plain.auth_level, app_folder=file.parent)
+            sdk.adopt(plain, app)
     if not isinstance(app, apps.AgentFunctionApp):
         raise errors.UsageError(
             f"{file}: {name} is a plain {type(app).__name__}, which hosts no workflow.",

@@ -76,6 +76,9 @@ class Declared(msgspec.Struct, frozen=True):
         known |= {"entity": self.agents, "orchestrator": self.workflows}.get(kind, {})
         found = known.get(name.casefold())
         if found is None:
+            for other in self.unserved:
+                if other.name.casefold() == name.casefold():
+                    raise LookupError(f"The function {other.name!r} is not served on this host: it has {other.why}.")
             names = ", ".join(repr(each) for each in known.values())
             there = (
                 f"the following are the known {kind} functions: {names}" if names else f"there are no {kind} functions"
