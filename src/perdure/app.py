@@ -108,7 +108,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         known = registry.Registry(self.app_folder)
         known.add(*types)
         coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
-        policies = policy.Options(retry, timeouts, deadlines)
+        policies = self._policies = policy.Options(retry, timeouts, deadlines)
         self.hosted_workflows: Mapping[str, hosted.HostedWorkflow] = {
             name: hosted.HostedWorkflow(
                 name,
@@ -121,11 +121,11 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             )
             for name, source in _named(workflow, workflows)
         }
-        policies.check({name: found.places for name, found in self.hosted_workflows.items()})
         self._session_ttl = _seconds(session_ttl)
         self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
         for agent in agents or ():
             self.add_agent(agent)
+        policies.check({name: found.places for name, found in self.hosted_workflows.items()}, self.hosted_agents)
 
     @property
     def agents(self) -> dict[str, SupportsAgentRun]:
@@ -152,6 +152,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         *,
         entity_id: str | None = None,
         session_ttl: float | datetime.timedelta | None = None,
+        retry: policy.Retry | None = None,
+        timeout: float | None = None,
     ) -> None:
         """Host an agent: each of its sessions is durable. An agent that is hosted already is left as it is.
 
@@ -162,6 +164,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             enable_mcp_tool_trigger: Whether it is an MCP tool; as the app says if not given.
             entity_id: The name to host it under instead of its own.
             session_ttl: How long after its last turn a session expires; as the app says if not given.
+            retry: When a turn that failed is tried again; as the app says if not given.
+            timeout: How long one attempt of a turn may take, seconds; as the app says if not given.
 
         Raises:
             ValueError: If it has no name, or one that another agent or a workflow has, in any case.
@@ -176,6 +180,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             log.warning("Agent %r is hosted already; it was not added again.", name)
             return
         self._check_agent_name(name)
+        chosen, rule = self._policies.agent(name, retry, timeout)
         self.hosted_agents[name] = hosted_agents.HostedAgent(
             name,
             agent,
@@ -186,6 +191,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
                 self.enable_mcp_tool_trigger if enable_mcp_tool_trigger is None else bool(enable_mcp_tool_trigger)
             ),
             session_ttl=self._session_ttl if session_ttl is None else _seconds(session_ttl),
+            retry=chosen,
+            rule=rule,
         )
 
     def get_agent(

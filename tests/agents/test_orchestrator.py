@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +94,11 @@ class Session:
             else:
                 self.land("result", key, records.Result(refs.Ref(None, call.turn.correlation_id.encode()), None))
 
+    def fail_once(self, wait: float) -> None:
+        ((key, call),) = self.desk.calls.items()
+        del self.desk.calls[key]
+        self.land("result", key, records.Result(call.head, call.document, wait))
+
     def pass_time(self, seconds: float) -> None:
         self.desk.now += seconds
         for key, due in list(self.desk.timers.items()):
@@ -121,6 +127,37 @@ def test_a_turn_sees_the_log_as_the_turn_before_left_it() -> None:
 
     (call,) = session.desk.calls.values()
     assert call.head == refs.Ref(None, b"a") and call.entries == 1
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_turn_that_is_tried_again_keeps_its_place_and_its_key_also_over_a_crash(crash: bool) -> None:
+    session = Session()
+    session.turn("a")
+    session.turn("b")
+    (key,) = session.desk.calls
+    for attempt in (2, 3):
+        session.fail_once(wait=5.0)
+        assert not session.desk.calls and session.desk.custom.pending == 2
+        if crash:
+            session.rebuild()
+        session.pass_time(5.0)
+        if crash:
+            session.rebuild()
+        ((same, call),) = session.desk.calls.items()
+        assert (same, call.attempt, call.turn.correlation_id) == (key, attempt, "a")
+    session.answer()
+    (call,) = session.desk.calls.values()
+    assert (call.attempt, call.turn.correlation_id) == (1, "b")
+    assert [told.correlation_id for told in session.desk.told] == ["a"]
+
+
+def test_a_session_deleted_while_a_turn_waits_to_be_tried_again_is_over() -> None:
+    session = Session()
+    session.turn("a")
+    session.fail_once(wait=5.0)
+    session.land("event", records.DELETE, b"")
+
+    assert session.over and not session.desk.timers and not session.desk.calls
 
 
 def test_a_turn_that_left_no_entry_is_told_and_may_be_sent_again() -> None:

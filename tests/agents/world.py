@@ -15,6 +15,7 @@ from openai import AsyncOpenAI
 from perdure import AgentFunctionApp
 from perdure.agents import callbacks
 from perdure.testing import LocalHost, ScriptedChatClient
+from perdure.workflow import policy
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -71,12 +72,16 @@ class Model(Protocol):
 
 @contextlib.asynccontextmanager
 async def serve_over(
-    server: Model, callback: callbacks.AgentResponseCallbackProtocol | None = None, **options: Any
+    server: Model,
+    callback: callbacks.AgentResponseCallbackProtocol | None = None,
+    *,
+    retry: policy.Retry | None = None,
+    **options: Any,
 ) -> AsyncIterator[World]:
     """Serve an agent that talks to a model over HTTP with the official client."""
     async with AsyncOpenAI(api_key="none", base_url=server.base_url, max_retries=0) as connection:
         client = OpenAIChatCompletionClient(model="scripted", async_client=connection)
         app = AgentFunctionApp(app_folder=TESTS, default_callback=callback)
-        app.add_agent(Agent(client=client, name="helper", **options))
+        app.add_agent(Agent(client=client, name="helper", **options), retry=retry)
         async with serve(app) as served:
             yield served

@@ -9,7 +9,7 @@ from agent_framework import SupportsAgentRun
 
 from perdure.agents import callbacks, log, naming, orchestrator, records, requests, turn
 from perdure.payloads import codec, refs, store
-from perdure.workflow import isolation, protocol, values
+from perdure.workflow import isolation, policy, protocol, values
 
 
 class HostedAgent:
@@ -23,6 +23,8 @@ class HostedAgent:
         http_endpoint: Whether it has HTTP routes.
         mcp_tool: Whether it is an MCP tool.
         session_ttl: Seconds after its last turn at which a session expires; 0 for never.
+        retry: When a turn that failed is tried again; None for the default.
+        rule: What of that, and of its timeout, a turn carries along.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class HostedAgent:
         http_endpoint: bool = True,
         mcp_tool: bool = False,
         session_ttl: float = 0.0,
+        retry: policy.Retry | None = None,
+        rule: policy.Rule | None = None,
     ) -> None:
         self.name = name
         self.agent = agent
@@ -43,6 +47,8 @@ class HostedAgent:
         self.http_endpoint = http_endpoint
         self.mcp_tool = mcp_tool
         self.session_ttl = session_ttl
+        self.retry = retry
+        self.rule = rule
 
     @property
     def description(self) -> str | None:
@@ -79,7 +85,7 @@ class Bound:
         self.hosted = hosted
         self._shelf = shelf
         template = isolation.Template(cast(Any, hosted.agent))
-        self.turns = turn.Turns(hosted.name, template.copy, hosted.callback, shelf)
+        self.turns = turn.Turns(hosted.name, template.copy, hosted.callback, shelf, hosted.retry)
         self.activity_name = naming.activity(hosted.name)
         self.orchestrator = orchestrator.SessionOrchestrator(
             naming.orchestration(hosted.name), self.activity_name, self.turns.release

@@ -44,6 +44,7 @@ async def run(
     session: AgentSession,
     callback: callbacks.AgentResponseCallbackProtocol | None,
     context: callbacks.AgentCallbackContext,
+    timeout: float | None = None,
 ) -> AgentResponse[Any]:
     """Run an agent for one turn.
 
@@ -53,6 +54,7 @@ async def run(
         session: The session it sees and changes.
         callback: Who is told of the answer.
         context: What they are told with it.
+        timeout: How long it may take, seconds; None for any time.
 
     Raises:
         Broken: If it raised; its cause says what, and it has what had come.
@@ -63,11 +65,15 @@ async def run(
     heard: list[AgentResponseUpdate] = []
     response: Any = None
     try:
-        if callback is not None and streams:
-            response = await _stream(agent, request, session, given, callback, context, heard)
-        else:
-            response = await agent.run(list(request.messages), session=session, **given)
+        async with asyncio.timeout(timeout) as limit:
+            if callback is not None and streams:
+                response = await _stream(agent, request, session, given, callback, context, heard)
+            else:
+                response = await agent.run(list(request.messages), session=session, **given)
     except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, TimeoutError) and limit.expired():
+            late = TimeoutError(f"Agent {context.agent_name!r} did not answer within {timeout:g} s; it was cancelled.")
+            raise Broken(_joined(heard)) from late
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise

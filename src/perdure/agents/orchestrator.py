@@ -39,7 +39,9 @@ class SessionOrchestrator:
     def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
         """Run from a state that was kept."""
         kept = records.decode_state(state)
-        if kept.running:
+        if kept.again:
+            host.timer(_again(kept), kept.again)
+        elif kept.running:
             self._schedule(host, kept)
         if kept.alarm:
             host.timer(_alarm(kept), kept.alarm)
@@ -57,13 +59,16 @@ class SessionOrchestrator:
             landed = yield
             if landed.kind in ("result", "failure"):
                 state = _ended(host, state, landed)
+            elif landed.kind == "timer" and landed.key == _again(state):
+                state = msgspec.structs.replace(state, again=0.0)
+                self._schedule(host, state)
             elif landed.kind == "timer":
                 state = msgspec.structs.replace(state, alarm=0.0)
                 if _expires(state) and landed.time >= _expires(state):
                     break
             elif landed.key == records.DELETE:
                 if state.running:
-                    host.cancel(_turn_key(state))
+                    host.cancel(_again(state) if state.again else _turn_key(state))
                 break
             elif landed.key in (records.TURN, records.RESET):
                 state = _hear(state, records.decode_turn(landed.value), landed.time)
@@ -85,7 +90,7 @@ class SessionOrchestrator:
         return state
 
     def _schedule(self, host: protocol.Host, state: records.State) -> None:
-        call = records.Call(state.queue[0], state.turns, state.head, state.document, state.entries)
+        call = records.Call(state.queue[0], state.turns, state.head, state.document, state.entries, state.failed + 1)
         host.activity(_turn_key(state), self._activity, call)
 
 
@@ -101,7 +106,11 @@ def _hear(state: records.State, turn: records.Turn, now: float) -> records.State
 def _ended(host: protocol.Host, state: records.State, landed: protocol.Landed) -> records.State:
     """Take in what a turn gave, and tell."""
     turn = state.queue[0]
-    state = msgspec.structs.replace(state, queue=state.queue[1:], running=False, touched=landed.time)
+    if landed.kind == "result" and landed.value.wait is not None:
+        state = msgspec.structs.replace(state, failed=state.failed + 1, again=host.now + landed.value.wait)
+        host.timer(_again(state), state.again)
+        return state
+    state = msgspec.structs.replace(state, queue=state.queue[1:], running=False, touched=landed.time, failed=0)
     if landed.kind == "failure":
         # The turn left no entry, so the same request may be sent again.
         host.emit(records.encode(records.Told("failed", turn.correlation_id, None, landed.value)))
@@ -137,6 +146,10 @@ def _status(state: records.State) -> records.Status:
 
 def _turn_key(state: records.State) -> str:
     return f"turn-{state.turns}"
+
+
+def _again(state: records.State) -> str:
+    return f"again-{state.turns}-{state.failed}"
 
 
 def _alarm(state: records.State) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from perdure.payloads import refs
-from perdure.workflow import protocol
+from perdure.workflow import policy, protocol
 
 TURN: Final = "turn"
 RESET: Final = "reset"
@@ -26,6 +26,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
         reset: Whether it is no request, but says to forget the conversation.
         accepted: Seconds since the epoch; set when it is recorded.
         trace: W3C trace context of who asked.
+        rule: How often it is tried, and how long an attempt may take; once, for any time, if None.
     """
 
     correlation_id: str
@@ -34,6 +35,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     reset: bool = False
     accepted: float = 0.0
     trace: dict[str, str] = {}
+    rule: policy.Rule | None = None
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
@@ -45,12 +47,14 @@ class State(msgspec.Struct, frozen=True, array_like=True):
         entries: How many turns the conversation has.
         turns: How many turns were ever begun; numbers their activities.
         queue: Turns that wait, the first of them running if ``running``.
-        running: Whether the agent is at work.
+        running: Whether the first turn in the queue has begun.
         recent: Correlation ids of the turns that ended last, which nobody may have read back yet.
         ttl: As given with the last turn.
         touched: When the last turn came or ended, seconds since the epoch.
         alarm: When the timer for the session's end goes off, seconds since the epoch; 0 for none.
         alarms: How many such timers were set; numbers them.
+        failed: How many attempts of the turn that has begun have failed.
+        again: When its next attempt is due, seconds since the epoch; 0 while the agent is at work.
     """
 
     head: refs.Ref | None = None
@@ -64,6 +68,8 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     touched: float = 0.0
     alarm: float = 0.0
     alarms: int = 0
+    failed: int = 0
+    again: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True):
@@ -90,13 +96,22 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     head: refs.Ref | None
     document: refs.Ref | None
     entries: int
+    attempt: int = 1
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):
-    """What a turn gave: the new head of the log and the providers' state after it."""
+    """What a turn gave: the new head of the log and the providers' state after it.
 
-    head: refs.Ref
+    Attributes:
+        head: The new head.
+        document: The providers' state.
+        wait: If the attempt failed and there is to be another one, how long until then, in seconds; all else is
+            as it was.
+    """
+
+    head: refs.Ref | None
     document: refs.Ref | None
+    wait: float | None = None
 
 
 class History(msgspec.Struct, frozen=True, array_like=True):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from agent_framework import AgentResponse, AgentSession
 
 from perdure import errors, tracebacks, tracing
 from perdure.agents import callbacks, invocation, log, memory, naming, records, requests
 from perdure.payloads import refs
-from perdure.workflow import protocol, values
+from perdure.workflow import failures, policy, protocol, values
+
+logger = logging.getLogger("perdure")
 
 
 class Turns:
@@ -23,6 +27,7 @@ class Turns:
         copies: Makes a copy of the agent for a session.
         callback: Who is told of the answers.
         shelf: Codec and store.
+        retry: When a turn that failed is tried again; None for the default.
         clock: Gives seconds since the epoch.
     """
 
@@ -32,12 +37,14 @@ class Turns:
         copies: Callable[[str], Any],
         callback: callbacks.AgentResponseCallbackProtocol | None,
         shelf: values.Shelf,
+        retry: policy.Retry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._copies = copies
         self._callback = callback
         self._shelf = shelf
+        self._retry = retry
         self._clock = clock
         self._memories = memory.Memories()
 
@@ -67,10 +74,15 @@ class Turns:
         turn = _Writing(run, call, request)
         try:
             with tracing.attached(call.turn.trace):
-                response = await invocation.run(agent, request, known.session, self._callback, context)
+                timeout = None if call.turn.rule is None else call.turn.rule.timeout or None
+                response = await invocation.run(agent, request, known.session, self._callback, context, timeout)
         except invocation.Broken as broken:
-            assert broken.__cause__ is not None
-            return turn.failed(broken.heard, broken.__cause__, known.lengths, self._clock())
+            error = broken.__cause__
+            assert isinstance(error, Exception)
+            wait = self._wait(instance_id, call, error, heard=broken.heard is not None)
+            if wait is not None:
+                return turn.again(wait)
+            return turn.failed(broken.heard, error, known.lengths, self._clock())
         before = known.lengths
         try:
             outcome = turn.answered(response, known, self._clock())
@@ -78,6 +90,18 @@ class Turns:
             return _Writing(run, call, request).failed(response, error, before, self._clock())
         self._memories.put(instance_id, known)
         return outcome
+
+    def _wait(self, instance_id: str, call: records.Call, error: Exception, *, heard: bool) -> float | None:
+        """Give how long to wait before the turn is tried again, in seconds; None if it is not."""
+        policy.notice(self._retry, error)
+        failure = tracebacks.failure(error)
+        if not heard:
+            failure = msgspec.structs.replace(failure, kinds=(*failure.kinds, failures.UNHEARD))
+        wait = policy.delay(call.turn.rule, f"{instance_id}/{call.number}", call.attempt, failure)
+        if wait is not None:
+            told = (self._name, naming.session_key(instance_id), call.attempt, wait, failure.type, failure.message)
+            logger.warning("Agent %r failed in session %r, attempt %d; once more in %.1f s: %s: %s", *told)
+        return wait
 
 
 class _Writing:
@@ -97,6 +121,11 @@ class _Writing:
         head = self._entry(answered, self._response(response), None, changes, now)
         known.head, known.document = head, document
         return self._outcome(head, document)
+
+    def again(self, wait: float) -> protocol.Outcome:
+        """Leave nothing: there is to be another attempt."""
+        result = records.Result(self._call.head, self._call.document, wait)
+        return protocol.Outcome(result, records.encode(result), [], self._run.owner)
 
     def failed(
         self, heard: AgentResponse[Any] | None, error: BaseException, lengths: dict[str, int], now: float

@@ -13,6 +13,9 @@ TRANSIENT: Final = "@transient"
 MODEL: Final = "@model"
 """Kind of what comes from an agent or a model's client."""
 
+UNHEARD: Final = "@unheard"
+"""Kind of what an agent failed with before anything of its answer had come."""
+
 CHOSEN: Final = "@chosen"
 """Kind of what the predicate of a retry policy said yes to."""
 

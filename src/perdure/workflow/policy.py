@@ -194,16 +194,18 @@ class Options:
             if seconds <= 0:
                 raise ValueError(f"timeouts[{key!r}] is {seconds!r}; a timeout is more than 0 seconds.")
 
-    def check(self, workflows: Mapping[str, Mapping[str, Executor]]) -> None:
+    def check(self, workflows: Mapping[str, Mapping[str, Executor]], agents: Iterable[str] = ()) -> None:
         """Refuse policies for what is not there.
 
         Args:
             workflows: The executors of each hosted workflow, by their place.
+            agents: Names of the agents that are hosted beside them.
 
         Raises:
             ValueError: If a key names no executor and no agent.
         """
         known = {name for wf, found in workflows.items() for executor in found.values() for name in names(wf, executor)}
+        known |= set(agents)
         for option, keys in (("retry", self._retry), ("timeouts", self._timeouts)):
             for key in keys:
                 if key != EVERYTHING and key not in known:
@@ -230,6 +232,23 @@ class Options:
         timeout = _find(self._timeouts, own) or 0.0
         on = default_on(executor) if chosen is None else kinds_of(chosen.on)
         return Rule(_attempts(TRANSIENT if chosen is None else chosen, on), timeout)
+
+    def agent(self, name: str, retry: Retry | None, timeout: float | None) -> tuple[Retry | None, Rule]:
+        """Give what holds for the turns of a hosted agent: its policy, None for the default, and the rule of it.
+
+        If nobody says, what may go away by itself is tried again, but no answer of which something had come.
+
+        Args:
+            name: The name it is hosted under.
+            retry: Its own policy.
+            timeout: Its own timeout, seconds.
+        """
+        found: Retry | None = retry if retry is not None else _find(self._retry, (name,))
+        seconds: float | None = timeout if timeout is not None else _find(self._timeouts, (name,))
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"The timeout of agent {name!r} is {seconds!r}; a timeout is more than 0 seconds.")
+        on = ((failures.TRANSIENT, failures.UNHEARD),) if found is None else kinds_of(found.on)
+        return found, Rule(_attempts(TRANSIENT if found is None else found, on), seconds or 0.0)
 
     def deadline(self, request: run_state.Request) -> Deadline | None:
         """Give the deadline of a request."""

@@ -83,7 +83,7 @@ class EngineSessions:
         instance_id = bound.instance(session_id)
         trace: dict[str, str] = {}
         propagate.inject(trace)
-        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace)
+        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace, rule=bound.hosted.rule)
         data = records.encode(turn)
         while True:
             view = self._engine.view(instance_id)
