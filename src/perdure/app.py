@@ -7,8 +7,8 @@ import logging
 import math
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
@@ -17,7 +17,7 @@ from agent_framework import SupportsAgentRun, Workflow
 from perdure.agents import callbacks, durable_agent, function_tasks
 from perdure.agents import hosted as hosted_agents
 from perdure.payloads import codec, registry
-from perdure.workflow import hosted, naming, policy
+from perdure.workflow import function_executor, hosted, naming, policy
 
 log = logging.getLogger("perdure")
 
@@ -283,18 +283,9 @@ def _named(
 
 def _own_name(source: hosted.Source) -> str | None:
     """The name that a workflow was built with; None if the builder made one up."""
-    built: Any = source if isinstance(source, Workflow) else _build(source)
+    found = function_executor.hostable(source)
+    built = found if isinstance(found, Workflow) else found()
     return None if naming.is_automatic(built.name) else built.name
-
-
-def _build(factory: Callable[[], Workflow]) -> Workflow:
-    built = factory() if callable(factory) else factory
-    if not isinstance(built, Workflow):
-        raise ValueError(
-            f"A workflow must be a Workflow or a function that builds one; {factory!r} gave a {type(built).__name__}. "
-            "Call .build() on the WorkflowBuilder."
-        )
-    return built
 
 
 def _missing_name() -> str:

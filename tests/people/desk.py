@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from agent_framework import Workflow
 
 from perdure import AgentFunctionApp, testing
+from perdure.workflow import hosted as hosted_workflow
 
 TESTS = pathlib.Path(__file__).parents[1]
 PATIENCE_SECONDS = 20.0
 
 
-def app_of(workflow: Workflow | Callable[[], Workflow], **options: Any) -> AgentFunctionApp:
+def app_of(workflow: hosted_workflow.Source, **options: Any) -> AgentFunctionApp:
     """Host a workflow; the classes of these tests are the app's own."""
     return AgentFunctionApp(workflow=workflow, app_folder=TESTS, **options)
 

@@ -4,12 +4,23 @@ import ast
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import agent_framework
 import pytest
-from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler
+from agent_framework import (
+    Executor,
+    InMemoryCheckpointStorage,
+    Workflow,
+    WorkflowBuilder,
+    WorkflowContext,
+    executor,
+    handler,
+    step,
+    workflow,
+)
 
-from perdure.workflow import graph
+from perdure.workflow import functional_graph, graph
 
 MODULES = {module.rpartition(".")[2]: names for module, names in graph.CONTRACT.items()}
 
@@ -30,8 +41,53 @@ def a_workflow() -> Workflow:
     return WorkflowBuilder(start_executor=start, name="contract").add_edge(start, function).build()
 
 
-def test_every_private_name_is_where_it_was() -> None:
-    assert not graph.moved(), f"agent-framework-core {agent_framework.__version__} has moved what perdure calls"
+@pytest.mark.parametrize("module", [graph, functional_graph])
+def test_every_private_name_is_where_it_was(module: Any) -> None:
+    gone = graph.moved(module.CONTRACT)
+    assert not gone, f"agent-framework-core {agent_framework.__version__} has moved what perdure calls"
+
+
+def test_a_functional_workflow_has_what_is_read_of_it() -> None:
+    @step
+    async def one(number: int) -> int:
+        return number
+
+    @workflow
+    async def whole(number: int) -> int:
+        return await one(number)
+
+    assert [name for name in functional_graph.STEP_ATTRIBUTES if not hasattr(one, name)] == []
+    assert whole.build()._func is whole.__wrapped__  # type: ignore[attr-defined]
+
+
+async def test_a_checkpoint_of_a_functional_workflow_holds_what_is_read_of_it() -> None:
+    @step
+    async def one(number: int) -> int:
+        return number
+
+    @workflow
+    async def whole(number: int) -> int:
+        return await one(number)
+
+    storage = InMemoryCheckpointStorage()
+    await whole.build(checkpoint_storage=storage).run(1)
+    kept = await storage.get_latest(workflow_name="whole")
+
+    assert kept is not None and set(functional_graph.STATE_KEYS) == set(kept.state)
+    assert [functional_graph.step_of(key) for key in kept.state["_step_cache"]] == ["one"]
+
+
+def test_what_is_touched_of_the_functional_internals_is_in_the_contract() -> None:
+    source = pathlib.Path(functional_graph.__file__).read_text(encoding="utf-8")
+    (names,) = functional_graph.CONTRACT.values()
+    touched = {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+    }
+    known = {name.rpartition(".")[2] for name in names} | set(functional_graph.STEP_ATTRIBUTES)
+    own = {"_executes", "_made", "_metadata", *vars(functional_graph.Another)}
+    assert touched <= known | own
 
 
 def test_every_private_name_that_is_touched_is_in_the_contract() -> None:

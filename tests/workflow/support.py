@@ -14,11 +14,11 @@ from agent_framework import Workflow
 from perdure import app as app_module
 from perdure.payloads import refs, store
 from perdure.testing import memory_engine
-from perdure.workflow import hosted, orchestrator, protocol, run_state
+from perdure.workflow import function_executor, hosted, orchestrator, protocol, run_state
 
 TESTS = pathlib.Path(__file__).parents[1]
 
-Build = Callable[[], Workflow]
+Build = Callable[[], function_executor.Hostable]
 Mode = Literal["steady", "rebuilt", "thirds", "fresh"]
 
 MODES: tuple[Mode, ...] = ("steady", "rebuilt", "thirds", "fresh")
@@ -277,6 +277,9 @@ class Watched(Mapping[str, protocol.Activity]):
             noted = (delivery.ordinal, delivery.executor, decoded if delivery.joined else decoded[0])
             self.calls.setdefault(call.superstep, []).append(noted)
         outcome = await process.bound.activities(instance_id, key, call)
+        if self._fresh:
+            # What the process was still at ends with it.
+            process.bound.activities.release(instance_id)
         self.sizes.append(len(outcome.data))
         return outcome
 
@@ -289,7 +292,7 @@ async def hosted_run(
 
 
 async def both(
-    workflow: Build,
+    workflow: Callable[[], Workflow],
     value: Any,
     *,
     modes: Sequence[Mode] = MODES,

@@ -110,6 +110,9 @@ class Activities:
             raise protocol.Stranded(self._strand(instance_id, place))
         try:
             return await self._step(instance_id, key, call, kind, place)
+        except protocol.Stranded as error:
+            self._wait_for_code(instance_id, str(error))
+            raise
         except Exception as error:
             policy.notice(self._retry(place), error)
             raise
@@ -129,6 +132,8 @@ class Activities:
         known = state.reserved(run_state.executor_key(executor_id))
         live = copies.pop(place, None)
         if live is None or not (live.ref is known or (known is not None and shared_state.same(known, live.ref))):
+            if live is not None:
+                kind.drop(live)
             live = await kind.make(instance_id, known, run)
         metadata = {
             **self.host_metadata,
@@ -149,7 +154,7 @@ class Activities:
         behind = await kind.save(live, run, blobs)
         # Only a copy whose state is known may serve the next delivery: one that raised is not put back.
         copies[place] = live
-        step = _Encoder(level.shape, call, run, blobs)
+        step = _Encoder(level.shape, self._answer_types, call, run, blobs)
         with tracing.attached(call.trace):
             result = await step.result(level.router, state, ctx, live.ref, known, behind, turn)
         run.remember(blobs)
@@ -189,9 +194,12 @@ class Activities:
             f"Run {run!r} needs executor {naming.shown(place)!r}, which the workflow {self._shape.workflow!r} no "
             "longer has. It waits; start the host with code that has it, or terminate the run."
         )
+        self._wait_for_code(run, said)
+        return said
+
+    def _wait_for_code(self, run: str, said: str) -> None:
         self.stranded[run] = said
         logger.warning(said)
-        return said
 
 
 async def _execute(
@@ -260,9 +268,15 @@ class _Encoder:
     """Turns what an executor did into references."""
 
     def __init__(
-        self, graph_shape: shape.Shape, call: orchestrator.Call, run: values.RunValues, blobs: list[refs.Blob]
+        self,
+        graph_shape: shape.Shape,
+        answer_types: answers.AnswerTypes,
+        call: orchestrator.Call,
+        run: values.RunValues,
+        blobs: list[refs.Blob],
     ) -> None:
         self._shape = graph_shape
+        self._answer_types = answer_types
         self._call = call
         self._run = run
         self._blobs = blobs
@@ -315,6 +329,7 @@ class _Encoder:
             failure,
             bool(ctx.sent) and not routes,
             intermediates,
+            withdrawn=tuple(ctx.withdrawn),
         )
 
     def _encode(self, value: Any, where: str) -> refs.Ref:
@@ -373,13 +388,16 @@ class _Encoder:
         )
         if self._call.path:
             return msgspec.structs.replace(request, answer=self._type(event))
+        if not self._answer_types.declares(executor_id, event.response_type):
+            request = msgspec.structs.replace(request, answer=self._type(event))
         fields = {"requestId": request.id, "responseType": request.response_type}
         self._events.append(events.of("request_info", self._call.superstep, executor_id, ref, fields))
         return request
 
     def _type(self, event: WorkflowEvent[Any]) -> refs.Ref | None:
+        where = "the type of an answer"
         try:
-            return self._encode(event.response_type, "the type of an answer")
+            return self._run.encode(event.response_type, self._blobs, where=where, inline_limit=INLINE_BUDGET_BYTES)
         except errors.CodecError:
             # The answer is held to it by its name where it comes in.
             return None

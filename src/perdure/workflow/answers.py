@@ -32,9 +32,12 @@ class AnswerTypes:
 
     Args:
         executors: The workflow's executors.
+        decode: Gives back a type that a request tells itself.
     """
 
-    def __init__(self, executors: Mapping[str, Executor]) -> None:
+    def __init__(self, executors: Mapping[str, Executor], decode: Callable[[refs.Ref], Any] | None = None) -> None:
+        self._decode = decode
+        self._told: dict[bytes, start_input.StartInput] = {}
         self._known: dict[tuple[str, str], start_input.StartInput] = {}
         self._full_names: dict[tuple[str, str], str] = {}
         for executor_id, executor in executors.items():
@@ -48,6 +51,8 @@ class AnswerTypes:
     def find(self, request: run_state.Request) -> start_input.StartInput:
         """Give what reads the answers to a request; any JSON where its type is not known any more."""
         found = self._known.get((request.executor, request.response_type))
+        if found is None and request.answer is not None:
+            found = self._of_told(request.answer)
         return found if found is not None else _BY_NAME.get(request.response_type, _ANYTHING)
 
     def names(self, request: run_state.Request) -> tuple[str, str]:
@@ -55,6 +60,22 @@ class AnswerTypes:
         kinds = (request.request_type, request.response_type)
         asked, answered = (self._full_names.get((request.executor, kind), kind) for kind in kinds)
         return asked, answered
+
+    def declares(self, executor: str, kind: Any) -> bool:
+        """Say whether the answers of a type can be read without being told more than its name."""
+        return (executor, type_name(kind)) in self._known or _BY_NAME.get(type_name(kind)) is not None
+
+    def _of_told(self, told: refs.Ref) -> start_input.StartInput | None:
+        if told.inline is None or self._decode is None:
+            return None
+        found = self._told.get(told.inline)
+        if found is None:
+            try:
+                found = self._told[told.inline] = reader(self._decode(told))
+            except errors.CodecError:
+                # The class is gone: any JSON is taken, as for a handler that is.
+                return None
+        return found
 
     def schema(self, request: run_state.Request, asked: Any) -> dict[str, Any]:
         """Give a JSON schema of the answer to a request.

@@ -47,6 +47,15 @@ def closed(host: protocol.Host, request: run_state.Request) -> None:
         host.cancel(f"{DEADLINE}/{request.id}")
 
 
+def withdrawn(host: protocol.Host, state: run_state.RunState, result: run_state.StepResult) -> None:
+    """Stop the clocks of requests that a result says need no answer any more."""
+    for request in state.requests:
+        if request.id in result.withdrawn:
+            closed(host, request)
+            fields = {"requestId": request.id}
+            host.emit(events.of("request_withdrawn", state.superstep, request.executor, fields=fields))
+
+
 def resume(host: protocol.Host, state: run_state.RunState, name: Name) -> None:
     """Start again the clocks that ran, and the activities that were out, when the state was kept."""
     for request in state.requests:

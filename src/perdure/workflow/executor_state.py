@@ -8,7 +8,7 @@ from agent_framework import Executor
 
 from perdure import errors
 from perdure.payloads import refs
-from perdure.workflow import graph, isolation, shared_state
+from perdure.workflow import function_executor, graph, isolation, shared_state
 
 IDLE_COPIES: Final = 256
 """How many copies that hold nothing are kept for runs to come."""
@@ -82,6 +82,7 @@ class Kind:
 
     def give_back(self, live: Live) -> None:
         """Take back the copy of a run that is over; one that holds nothing serves another run."""
+        self.drop(live)
         if (
             self._blank
             and live.ref is None
@@ -89,6 +90,12 @@ class Kind:
             and len(self._idle) < IDLE_COPIES
         ):
             self._idle.append(live)
+
+    @staticmethod
+    def drop(live: Live) -> None:
+        """Let go of a copy that no step will run again."""
+        if isinstance(live.executor, function_executor.FunctionExecutor):
+            live.executor.release()
 
     async def make(self, run: str, ref: refs.Ref | None, values: shared_state.Values) -> Live:
         """Make a run's copy, in the state that it was saved in."""

@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol, cast
 
 import agent_framework
-from agent_framework import Executor, Workflow, WorkflowContext, WorkflowEvent, WorkflowExecutor, WorkflowMessage
+from agent_framework import (
+    Executor,
+    InProcRunnerContext,
+    Workflow,
+    WorkflowContext,
+    WorkflowEvent,
+    WorkflowExecutor,
+    WorkflowMessage,
+)
 
 from perdure import errors
 from perdure.workflow import naming, shape
@@ -134,6 +142,9 @@ EXECUTOR_ATTRIBUTES: Final = frozenset(
 IDLE: Final[Mapping[str, Any]] = {"_execution_lock": None, "_execution_lock_loop": None}
 """Attributes of an executor that nothing runs."""
 
+ENDLESS: Final = 2**31 - 1
+"""Supersteps of a workflow that may have as many as it likes."""
+
 WRAPPER_ATTRIBUTES: Final = frozenset({"workflow", "allow_direct_output", "_propagate_request"})
 """Attributes that the framework gives an executor that wraps a workflow."""
 
@@ -149,10 +160,10 @@ WORKFLOW_ATTRIBUTES: Final = (
 )
 
 
-def moved() -> list[str]:
-    """Name what is no longer where :data:`CONTRACT` says, or takes other parameters."""
+def moved(contract: Mapping[str, Mapping[str, Sequence[str]]] = CONTRACT) -> list[str]:
+    """Name what is no longer where a contract says, or takes other parameters."""
     found: list[str] = []
-    for module, names in CONTRACT.items():
+    for module, names in contract.items():
         for name, parameters in names.items():
             try:
                 target: Any = importlib.import_module(module)
@@ -211,6 +222,26 @@ def shape_of(workflow: Workflow, name: str) -> shape.Shape:
             if (wrapped := inner(executor)) is not None
         },
     )
+
+
+def alone(executor: Executor, name: str, description: str | None, signature: str) -> Workflow:
+    """Make the workflow of one executor that sends messages to itself, as often as it likes.
+
+    Args:
+        executor: The executor.
+        name: The workflow's name.
+        description: What it is for.
+        signature: What tells one definition of the executor from another.
+    """
+    edges: list[_edge.EdgeGroup] = [
+        _edge.InternalEdgeGroup(executor.id),
+        _edge.SingleEdgeGroup(executor.id, executor.id),
+    ]
+    made = Workflow(
+        edges, {executor.id: executor}, executor, InProcRunnerContext(), name, description, max_iterations=ENDLESS
+    )
+    made.graph_signature_hash = signature
+    return made
 
 
 def designation(workflow: Workflow) -> Any:

@@ -7,12 +7,14 @@ from typing import Any
 
 from agent_framework import AgentExecutor, Executor, Workflow, WorkflowViz
 
+from perdure import errors
 from perdure.payloads import codec, refs, registry, store
 from perdure.workflow import (
     activity,
     answers,
     events,
     executor_state,
+    function_executor,
     graph,
     isolation,
     naming,
@@ -27,8 +29,8 @@ from perdure.workflow import (
     values,
 )
 
-Source = Workflow | Callable[[], Workflow]
-"""A workflow, or a factory that builds one for each run."""
+Source = function_executor.Hostable | Callable[[], function_executor.Hostable]
+"""A workflow of either form, or a factory that builds one for each run."""
 
 
 class HostedWorkflow:
@@ -61,6 +63,7 @@ class HostedWorkflow:
     ) -> None:
         self.name = name
         self.codec = coder
+        source = function_executor.hostable(source)
         self.workflow = source if isinstance(source, Workflow) else source()
         self.shape = graph.shape_of(self.workflow, name)
         self.places = graph.places(self.workflow)
@@ -75,7 +78,7 @@ class HostedWorkflow:
         self._options = policies if policies is not None else policy.Options()
         self.policies = policy.encode(self._options.resolve(name, self.places))
         self._admit_types(known)
-        self.answer_types = answers.AnswerTypes(self.workflow.executors)
+        self.answer_types = answers.AnswerTypes(self.workflow.executors, self._type_of)
         start = self.workflow.get_start_executor()
         self._input = start_input.StartInput(
             self.workflow.input_types,
@@ -132,15 +135,21 @@ class HostedWorkflow:
 
     def describe(self) -> dict[str, Any]:
         """Give the graph as plain JSON, with a JSON schema of the input and a Mermaid drawing."""
-        kinds = zip(self.shape.executors, self.shape.types, strict=True)
-        nodes = [{"id": executor, "type": kind} for executor, kind in kinds]
+        start = self.workflow.get_start_executor()
+        drawn = start.drawn() if isinstance(start, function_executor.FunctionExecutor) else self._drawn()
         return {
             "name": self.name,
             "description": self.workflow.description,
             "start": self.shape.start,
-            "nodes": nodes,
-            "edges": list(_edges(self.workflow, self.shape)),
+            **drawn,
             "inputSchema": self._input.schema(),
+        }
+
+    def _drawn(self) -> dict[str, Any]:
+        kinds = zip(self.shape.executors, self.shape.types, strict=True)
+        return {
+            "nodes": [{"id": executor, "type": kind} for executor, kind in kinds],
+            "edges": list(_edges(self.workflow, self.shape)),
             "mermaid": WorkflowViz(self.workflow).to_mermaid(),
         }
 
@@ -160,6 +169,9 @@ class HostedWorkflow:
         levels = dict(_levels("", self.workflow, self.shape))
         activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types)
         return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities), shared=shared)
+
+    def _type_of(self, told: refs.Ref) -> Any:
+        return self.codec.decode(told, _no_payload)
 
     def _copies(self, executor: Executor, place: str) -> executor_state.Copies:
         return isolation.Template(executor, place) if self._builds is None else _Built(executor, place, self._builds)
@@ -317,6 +329,10 @@ def _levels(path: str, workflow: Workflow, found: shape.Shape) -> Iterator[tuple
 def activities_of(bound: Bound) -> Mapping[str, protocol.Activity]:
     """Give every activity of a workflow by its durable name."""
     return dict.fromkeys(bound.activity_names, bound.activities)
+
+
+def _no_payload(digest: bytes, owner: str) -> bytes:
+    raise errors.PayloadMissing("A type is never kept in the store.", "This is an error of perdure's: report it.")
 
 
 def _edges(workflow: Workflow, found: shape.Shape) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,14 @@ import types
 import uuid
 from typing import Any, Final
 
-from agent_framework import AgentSession, Executor, FunctionTool, SupportsChatGetResponse
+from agent_framework import (
+    AgentSession,
+    Executor,
+    FunctionalWorkflow,
+    FunctionTool,
+    StepWrapper,
+    SupportsChatGetResponse,
+)
 
 from perdure.workflow import graph
 
@@ -36,6 +43,8 @@ _SHARED_TYPES: Final[tuple[Any, ...]] = (
     logging.Logger,
     logging.LoggerAdapter,
     FunctionTool,
+    FunctionalWorkflow,
+    StepWrapper,
     type(threading.Lock()),
     type(threading.RLock()),
     threading.Event,

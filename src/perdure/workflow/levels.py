@@ -330,8 +330,9 @@ def _settle(level: Level, landed: protocol.Landed, hear: Hear) -> protocol.Failu
     asked = bool(result.requests) and not level.path
     if asked:
         result = deadlines.opened(level.host, level.run.policies, state, result)
+    deadlines.withdrawn(level.host, state, result)
     level.state = run_state.land(state, position, result)
-    if asked:
+    if asked or result.withdrawn:
         level.run.show(level.host, level.state)
     following = _next_to(level.state, position)
     return None if following is None else _begin(level, following, False, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
@@ -30,6 +31,7 @@ class Recorder:
         self.sent: list[WorkflowMessage] = []
         self.events: list[WorkflowEvent[Any]] = []
         self.requests: list[WorkflowEvent[Any]] = []
+        self.withdrawn: list[str] = []
 
     async def send_message(self, message: WorkflowMessage) -> None:
         """Write down a message."""
@@ -53,6 +55,16 @@ class Recorder:
         """Write down a request to the world outside."""
         self.requests.append(event)
         self.events.append(event)
+
+    def add_step_event(self, event: WorkflowEvent[Any]) -> None:
+        """Write down what befell a step inside the executor, without its values: those have records of their own."""
+        told = copy.copy(event)
+        told.data = None
+        self.events.append(told)
+
+    def withdraw(self, request_id: str) -> None:
+        """Write down that a request needs no answer any more."""
+        self.withdrawn.append(request_id)
 
     def warn(self, said: str) -> None:
         """Write down a warning."""

@@ -72,7 +72,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
         request_type: Name of the class of ``data``.
         response_type: Name of the type that an answer must have.
         deadline: When it is answered for whoever should have, seconds since the epoch; 0 for never.
-        answer: The type itself of an answer, where a request comes from inside a sub-workflow.
+        answer: The type itself of an answer, where the graph does not tell, or not to the run on top.
         superstep: When it was asked: a later superstep may ask under the same id again.
     """
 
@@ -102,6 +102,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
         unheard: Whether it sent messages that went nowhere.
         intermediates: A page of intermediate outputs; kept inside sub-workflows only, whose parent is given them.
         entered: The sub-workflow with what it was given due: it has its turn before the step is over.
+        withdrawn: Ids of requests that need no answer any more.
     """
 
     messages: tuple[Sent, ...] = ()
@@ -116,6 +117,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
     unheard: bool = False
     intermediates: refs.Ref | None = None
     entered: RunState | None = None
+    withdrawn: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -260,6 +262,8 @@ def land(state: RunState, position: int, result: StepResult) -> RunState:
         # Asked again under an id that is open already, a request takes the place of the one before.
         again = {request.id for request in result.requests}
         requests = (*(request for request in requests if request.id not in again), *result.requests)
+    if result.withdrawn:
+        requests = tuple(request for request in requests if request.id not in result.withdrawn)
     return msgspec.structs.replace(state, landed=landed, requests=requests, failure=state.failure or result.failure)
 
 

@@ -12,6 +12,7 @@ from perdure.workflow import graph, run_state, snapshot
 
 _ABSENT: Final = object()
 _DELETED: Final = object()
+_KEPT: Final = f"{run_state.RESERVED}kept:"
 
 
 class Values(Protocol):
@@ -47,6 +48,7 @@ class SharedState(graph.State):
         self._values = values
         self._found: dict[str, refs.Ref | None] = {}
         self._written: dict[str, Any] = {}
+        self._named: dict[str, str] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give a copy of a value, or the default."""
@@ -111,6 +113,31 @@ class SharedState(graph.State):
         if self.has(key):
             validator(self.get(key))
 
+    def keep(self, key: str, value: Any, where: str) -> None:
+        """Set what perdure itself keeps in the snapshot under a reserved key.
+
+        Args:
+            key: The key without what makes it a reserved one.
+            value: The value; it is encoded when the activity ends.
+            where: What it is, should it not be possible to encode it.
+        """
+        self._written[f"{_KEPT}{key}"] = value
+        self._named[f"{_KEPT}{key}"] = where
+
+    def kept(self) -> dict[str, Any]:
+        """Give everything that was set with ``keep``."""
+        found = {key: self._values.decode(ref) for key, ref in self._everything().items() if key.startswith(_KEPT)}
+        found |= {key: value for key, value in self._written.items() if key.startswith(_KEPT)}
+        return {key.removeprefix(_KEPT): value for key, value in found.items()}
+
+    def has_kept(self, key: str) -> bool:
+        """Say whether something was set with ``keep`` under a key."""
+        return self.has(f"{_KEPT}{key}")
+
+    def live(self) -> dict[str, Any]:
+        """Give a copy of everything, as it stands in this activity."""
+        return {key: self.get(key) for key in dict.fromkeys(self._keys()) if self.has(key)}
+
     def reserved(self, key: str) -> refs.Ref | None:
         """Give what perdure itself keeps in the snapshot under a reserved key."""
         return self._find(key)
@@ -129,9 +156,8 @@ class SharedState(graph.State):
                     changed[key] = None
                 continue
             own: list[refs.Blob] = []
-            ref = self._values.encode(
-                value, own, where=f"the shared state key {key!r}", inline_limit=INLINE_LIMIT_BYTES
-            )
+            where = self._named.get(key) or f"the shared state key {key!r}"
+            ref = self._values.encode(value, own, where=where, inline_limit=INLINE_LIMIT_BYTES)
             if not same(ref, before):
                 changed[key] = ref
                 blobs.extend(own)
@@ -146,11 +172,14 @@ class SharedState(graph.State):
         return found  # type: ignore[return-value]  # the sentinel is gone here
 
     def _keys(self) -> list[str]:
-        return [*self._committed_refs(), *(key for key, value in self._written.items() if value is not _DELETED)]
+        written = (key for key, value in self._written.items() if value is not _DELETED)
+        return [*self._committed_refs(), *(key for key in written if not key.startswith(run_state.RESERVED))]
 
     def _committed_refs(self) -> dict[str, refs.Ref]:
-        everything = snapshot.entries(self._seen, self._values.read)
-        return {key: ref for key, ref in everything.items() if not key.startswith(run_state.RESERVED)}
+        return {key: ref for key, ref in self._everything().items() if not key.startswith(run_state.RESERVED)}
+
+    def _everything(self) -> dict[str, refs.Ref]:
+        return snapshot.entries(self._seen, self._values.read)
 
 
 def same(one: refs.Ref, other: refs.Ref | None) -> bool:
