@@ -12,10 +12,11 @@ from typing import Final, Literal
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
-from agent_framework import SupportsAgentRun, Workflow
+from agent_framework import AgentExecutor, SupportsAgentRun, Workflow
 
 from perdure.agents import callbacks, durable_agent, function_tasks
 from perdure.agents import hosted as hosted_agents
+from perdure.agents import naming as agent_naming
 from perdure.payloads import codec, registry
 from perdure.workflow import function_executor, hosted, naming, policy
 
@@ -125,6 +126,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         self.hosted_agents: dict[str, hosted_agents.HostedAgent] = {}
         for agent in agents or ():
             self.add_agent(agent)
+        self._workflow_agents = self._agents_inside()
         policies.check({name: found.places for name, found in self.hosted_workflows.items()}, self.hosted_agents)
 
     @property
@@ -209,12 +211,46 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             ValueError: If no such agent is hosted.
         """
         name = str(agent_name) if workflow_name is None else f"{workflow_name}-{agent_name}"
-        found = {known.casefold(): agent for known, agent in self.hosted_agents.items()}.get(name.casefold())
+        there = self.agents_for_orchestrations
+        found = {known.casefold(): agent for known, agent in there.items()}.get(name.casefold())
         if found is None:
-            known = ", ".join(repr(each) for each in self.hosted_agents) or "none"
+            known = ", ".join(map(repr, there)) or "none"
             raise ValueError(f"Agent {name!r} is not registered with this app; registered: {known}.")
         orchestration = function_tasks.FunctionsOrchestration(context, found.name)
         return durable_agent.DurableAIAgent(orchestration, found.name, found.description)
+
+    @property
+    def agents_for_orchestrations(self) -> dict[str, hosted_agents.HostedAgent]:
+        """What :meth:`get_agent` gives, by name: the hosted agents, and those in workflows as ``workflow-executor``."""
+        taken = {naming.legal(name).casefold() for name in (*self.hosted_agents, *self.hosted_workflows)}
+        inside = {
+            name: agent for name, agent in self._workflow_agents.items() if naming.legal(name).casefold() not in taken
+        }
+        return {**self.hosted_agents, **inside}
+
+    def _agents_inside(self) -> dict[str, hosted_agents.HostedAgent]:
+        """Make the agents inside workflows ones that orchestrations can have; they have no routes of their own."""
+        steps = {
+            naming.activity(name, place) for name, found in self.hosted_workflows.items() for place in found.places
+        }
+        inside: dict[str, hosted_agents.HostedAgent] = {}
+        for workflow, found in self.hosted_workflows.items():
+            for executor in found.workflow.executors.values():
+                name = f"{workflow}-{executor.id}"
+                if not isinstance(executor, AgentExecutor) or agent_naming.activity(name) in steps:
+                    continue
+                retry, rule = self._policies.agent(executor.agent.name or name, None, None)
+                inside[name] = hosted_agents.HostedAgent(
+                    name,
+                    executor.agent,
+                    self._codec,
+                    callback=self.default_callback,
+                    http_endpoint=False,
+                    session_ttl=self._session_ttl,
+                    retry=retry,
+                    rule=rule,
+                )
+        return inside
 
     def _check_agent_name(self, name: str) -> None:
         folded = naming.legal(name).casefold()

@@ -255,3 +255,32 @@ def test_a_session_is_named_in_full_or_by_its_key(text: str, agent: str | None, 
 def test_a_plain_key_names_no_session_without_its_agent() -> None:
     with pytest.raises(ValueError, match="no session of an agent"):
         AgentSessionId.parse("k")
+
+
+async def test_an_agent_inside_a_workflow_is_had_by_its_workflow_and_has_no_route(serve: Serve) -> None:
+    served: Served = await serve("""
+# mypy: ignore-errors
+from agent_framework import Agent, WorkflowBuilder
+
+from perdure import AgentFunctionApp
+from perdure.testing import ScriptedChatClient
+
+writer = Agent(client=ScriptedChatClient(lambda messages, options: f"heard {messages[-1].text}"), name="writer")
+app = AgentFunctionApp(workflow=WorkflowBuilder(name="line", start_executor=writer).build())
+
+
+@app.orchestration_trigger(context_name="context")
+def alone(context):
+    inside = app.get_agent(context, "writer", workflow_name="line")
+    return (yield inside.run("Hi")).text
+
+
+@app.orchestration_trigger(context_name="context")
+def unnamed(context):
+    yield app.get_agent(context, "writer").run("Hi")
+""")
+
+    assert await served.output("alone") == "heard Hi"
+    assert "Agent 'writer' is not registered with this app; registered: 'line-writer'" in await served.output("unnamed")
+    for name in ("writer", "line-writer"):
+        assert (await served.ask("POST", f"/api/agents/{name}/run", json={"message": "Hi"})).status_code == 404

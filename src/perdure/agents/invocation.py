@@ -64,8 +64,9 @@ async def run(
     streams = callback is not None and _takes(agent, "stream")
     heard: list[AgentResponseUpdate] = []
     response: Any = None
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as limit:
+        async with limit:
             if callback is not None and streams:
                 response = await _stream(agent, request, session, given, callback, context, heard)
             else:

@@ -20,7 +20,7 @@ from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, s
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
-from perdure.hosts.local.functions import declared, service, workflows
+from perdure.hosts.local.functions import declared, sdk, service, workflows
 from perdure.routes import runs, sessions, site
 from perdure.workflow import addresses, events, hosted, protocol
 
@@ -207,7 +207,9 @@ class LocalHost:
         orchestrators: dict[str, protocol.Orchestrator] = {
             name: bound.orchestrator for name, bound in self._by_orchestration.items()
         }
-        agents = {name: agent.bind(payloads) for name, agent in self.app.hosted_agents.items()}
+        # Agents inside workflows are for orchestrations only, and nobody else pays for them.
+        hosts = self.app.agents_for_orchestrations if sdk.has_functions(self.app) else self.app.hosted_agents
+        agents = {name: agent.bind(payloads) for name, agent in hosts.items()}
         for agent in agents.values():
             activities |= agent.activities
             orchestrators[agent.orchestrator.name] = agent.orchestrator
