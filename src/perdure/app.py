@@ -234,7 +234,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             naming.activity(name, place) for name, found in self.hosted_workflows.items() for place in found.places
         }
         inside: dict[str, hosted_agents.HostedAgent] = {}
-        for workflow, found in workflows.items():
+        for workflow, found in self.hosted_workflows.items():
             for executor in found.workflow.executors.values():
                 name = f"{workflow}-{executor.id}"
                 if not isinstance(executor, AgentExecutor) or agent_naming.activity(name) in steps:
