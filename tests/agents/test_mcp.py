@@ -289,6 +289,14 @@ async def test_a_workflow_as_an_agent_is_a_tool_too() -> None:
         assert await ask(client, "Hi", tool="line") == "heard Hi"
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+async def test_no_stream_is_held_open_for_what_is_never_said(method: str) -> None:
+    async with world.serve(app_of([])) as served, httpx.AsyncClient() as client:
+        answer = await client.request(method, address(served.host), headers={"accept": "text/event-stream"})
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+
+
 async def test_an_app_without_tools_has_nothing_there() -> None:
     async with world.serve(world.app_of(ScriptedChatClient([]))) as served, httpx.AsyncClient() as client:
         answer = await client.post(address(served.host), json=CALL, headers=HEADERS)

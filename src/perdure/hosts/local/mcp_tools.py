@@ -27,7 +27,7 @@ from perdure.routes import problems, sessions, views
 from perdure.workflow import naming as workflow_naming
 
 PATH: Final = "/runtime/webhooks/mcp"
-METHODS: Final = ("DELETE", "GET", "POST")
+METHODS: Final = ("POST",)
 SCHEMA: Final = {
     "type": "object",
     "properties": {
@@ -105,6 +105,9 @@ class Tools:
                 f"This host does not go by the name {problems.clipped(host)}. If it shall, set PERDURE_BASE_URL.",
                 kind="unknown-host",
             )
+        if scope["method"] not in METHODS:
+            # There is nothing that this host says unasked, and no session that could be ended.
+            raise problems.Problem(405, "MCP requests are POSTed here.", headers={"allow": "OPTIONS, POST"})
         await self._manager.handle_request(scope, receive, send)
 
     async def _list(
