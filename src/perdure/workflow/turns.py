@@ -7,7 +7,7 @@ second time it finds those supersteps done, and maps what came of them to messag
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,7 @@ class Turn:
         self._kept = kept if kept is not None else run_state.blank(graph_shape)
         self._turned = turned
         self._run = run
+        self._open: set[str] = set()
         self._state = shared_state.SharedState(self._kept.snapshot, run)
         self._runner = _Runner(self._state, self._events)
         self._workflow = graph.with_runner(workflow, self._runner)
@@ -61,7 +62,7 @@ class Turn:
             yield
 
     async def entered(self, given: Any, ref: refs.Ref | None, blobs: list[refs.Blob]) -> run_state.RunState:
-        """Give the workflow inside with what it was given due.
+        """Give the workflow inside with what it was given due, and without the requests that stay open meanwhile.
 
         Args:
             given: What the wrapper was given.
@@ -86,13 +87,17 @@ class Turn:
         if changed:
             seen = snapshot.put(state.snapshot, snapshot.layer_of(changed, blobs))
             state = msgspec.structs.replace(state, snapshot=seen)
-        return state if state.due else run_state.barrier(self._shape, state).state
+        state = state if state.due else run_state.barrier(self._shape, state).state
+        return msgspec.structs.replace(state, requests=())
 
     def kept(self, blobs: list[refs.Blob]) -> refs.Ref | None:
         """Store the workflow inside as it is after its turn; None if it had none."""
         if self._turned is None:
             return None
         state = run_state.idle(self._turned)
+        new = {request.id for request in state.requests}
+        still = (request for request in self._kept.requests if request.id in self._open and request.id not in new)
+        state = msgspec.structs.replace(state, requests=(*still, *state.requests))
         if snapshot.needs_folding(state.snapshot):
             folded = snapshot.fold(state.snapshot, self._run.read, blobs)
             state = msgspec.structs.replace(state, snapshot=snapshot.adopt(state.snapshot, folded))
@@ -105,6 +110,7 @@ class Turn:
         turned = self._turned
         if turned is None:
             raise Entered
+        self._open = set(await self._runner.context.get_pending_request_info_events())
         asked = [self._asked(request) for request in turned.requests]
         await self._runner.context.ask(asked)
         read, decode = self._run.read, self._run.decode
@@ -112,10 +118,8 @@ class Turn:
             yield WorkflowEvent("output", data=decode(ref))
         for ref in pages.read_all(turned.snapshot, run_state.intermediate_key, turned.intermediates, read):
             yield WorkflowEvent("intermediate", data=decode(ref))
-        before = set(self._kept.requests)
-        for request, event in zip(turned.requests, asked, strict=True):
-            if request not in before:
-                yield event
+        for event in asked:
+            yield event
 
     def _asked(self, request: run_state.Request) -> WorkflowEvent[Any]:
         kind = object if request.answer is None else self._run.decode(request.answer)
@@ -130,10 +134,8 @@ class _Context(graph.RunnerContext):
         self.withdrawn: set[str] = set()
         self.given: list[Any] = []
 
-    async def ask(self, events: Any) -> None:
-        """Make these the open requests; nobody is told of them."""
-        for request_id in await self.get_pending_request_info_events():
-            await super().cancel_request_info_events({request_id})
+    async def ask(self, events: Iterable[WorkflowEvent[Any]]) -> None:
+        """Add open requests; nobody is told of them."""
         for event in events:
             await self.add_request_info_event(event)
         await self.drain_events()
