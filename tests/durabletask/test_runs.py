@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Never
 
 import pytest
-from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler, response_handler
+from agent_framework import (
+    Executor,
+    Workflow,
+    WorkflowBuilder,
+    WorkflowContext,
+    WorkflowExecutor,
+    executor,
+    handler,
+    response_handler,
+)
 from tests.durabletask.scheduler import Scheduler
 
 from perdure import AgentFunctionApp
@@ -47,12 +56,17 @@ def gated(gate: asyncio.Event) -> Workflow:
 
 
 class Hosted:
-    """The suite's workflows on a scheduler: a worker, and runs over a client."""
+    """The suite's workflows on a scheduler, who asks so many levels down: a worker, and runs over a client."""
 
-    def __init__(self, folder: pathlib.Path, scheduler: Scheduler, stopping: list[threading.Thread]) -> None:
+    def __init__(
+        self, folder: pathlib.Path, scheduler: Scheduler, stopping: list[threading.Thread], levels: int = 0
+    ) -> None:
         self.gate = asyncio.Event()
         simple = [WorkflowBuilder(name=item.id, start_executor=item).build() for item in (echo, failing)]
         asking = WorkflowBuilder(name="asking", start_executor=Asking("asking")).build()
+        for level in range(levels):
+            child = WorkflowExecutor(asking, id=f"level{level}", propagate_request=True, allow_direct_output=True)
+            asking = WorkflowBuilder(name="asking", start_executor=child).build()
         self.app = AgentFunctionApp(workflows=[*simple, gated(self.gate), asking])
         self._scheduler = scheduler
         self._stopping = stopping
@@ -92,4 +106,14 @@ class TestDurableTask(conformance.RunsSuite):
         hosted = Hosted(tmp_path, scheduler, stopping)
         yield conformance.Bench(hosted.open(), hosted.accept, hosted.gate.set, hosted.reopen)
         hosted.gate.set()
+        await hosted.kill()
+
+
+class TestInsideSubWorkflows(conformance.AnswersSuite):
+    @pytest.fixture
+    async def bench(
+        self, tmp_path: pathlib.Path, scheduler: Scheduler, stopping: list[threading.Thread]
+    ) -> AsyncIterator[conformance.Bench]:
+        hosted = Hosted(tmp_path, scheduler, stopping, levels=2)
+        yield conformance.Bench(hosted.open(), hosted.accept, hosted.gate.set, hosted.reopen)
         await hosted.kill()
