@@ -14,7 +14,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 from agent_framework import AgentExecutor, SupportsAgentRun, Workflow
 
-from perdure.agents import callbacks, durable_agent, function_tasks
+from perdure.agents import callbacks, durable_agent, function_tasks, overheard
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming as agent_naming
 from perdure.payloads import codec, registry
@@ -43,7 +43,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             long: their product. Where answers are pushed nothing is polled.
         poll_interval_seconds: See ``max_poll_retries``.
         enable_mcp_tool_trigger: Whether agents are MCP tools, unless ``add_agent`` says otherwise.
-        default_callback: Told of the answers of agents that have no callback of their own.
+        default_callback: Told of the answers of agents that have no callback of their own, those inside workflows
+            included: these are then asked to stream.
         session_ttl: How long after its last turn a session of an agent expires, seconds or a timedelta; never if not
             given.
         retry: When a step that raised is tried again: a ``perdure.Retry`` for all executors, or by executor id
@@ -119,6 +120,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
                 strict_executor_state=strict_executor_state,
                 fail_on_conflict=on_state_conflict == "fail",
                 policies=policies,
+                listen=None if default_callback is None else overheard.Overheard(default_callback),
             )
             for name, source in _named(workflow, workflows)
         }

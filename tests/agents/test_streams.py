@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from agent_framework import Agent, AgentResponse, AgentResponseUpdate
+from agent_framework import Agent, AgentResponse, AgentResponseUpdate, WorkflowBuilder
 from tests.agents import world
 
 from perdure import AgentCallbackContext, AgentFunctionApp
@@ -53,6 +53,39 @@ async def test_a_callback_is_told_of_each_piece_and_of_the_whole() -> None:
     assert heard.whole == [answer.json()["response"]]
     assert heard.contexts == [AgentCallbackContext("helper", "c1", "s1", "I am Ann.")]
     assert client.requests[0].stream
+
+
+async def test_the_app_s_callback_is_told_of_agents_inside_workflows() -> None:
+    heard = Listening()
+    first: Any = Agent(client=ScriptedChatClient(["Draft of three words."]), name="writer")
+    second: Any = Agent(client=ScriptedChatClient(["Good as it is."]), name="critic")
+    flow = WorkflowBuilder(start_executor=first, name="flow").add_edge(first, second).build()
+    app = AgentFunctionApp(workflow=flow, default_callback=heard, app_folder=world.TESTS)
+    async with world.serve(app) as served:
+        ran = await served.call("POST", "workflow/flow/run?runId=r1", content="Write.", headers={"prefer": "wait=10"})
+
+    assert "Good as it is." in ran.text
+    assert heard.whole == ["Draft of three words.", "Good as it is."]
+    assert "".join(heard.pieces) == "".join(heard.whole) and len(heard.pieces) > 4
+    assert [(context.agent_name, context.session_id) for context in heard.contexts] == [
+        ("writer", "r1"),
+        ("critic", "r1"),
+    ]
+    assert heard.contexts[0].request_message == "Write."
+    assert len({context.correlation_id for context in heard.contexts}) == 2
+    assert "run" not in vars(first) and "run" not in vars(second)
+
+
+async def test_a_callback_that_raises_changes_nothing_in_a_workflow(caplog: pytest.LogCaptureFixture) -> None:
+    broken = Plain()
+    inner: Any = Agent(client=ScriptedChatClient(["Hello."]), name="inner")
+    flow = WorkflowBuilder(start_executor=inner, name="flow").build()
+    app = AgentFunctionApp(workflow=flow, default_callback=broken, app_folder=world.TESTS)
+    async with world.serve(app) as served:
+        ran = await served.call("POST", "workflow/flow/run", content="Hi", headers={"prefer": "wait=10"})
+
+    assert ran.json()["runtimeStatus"] == "Completed" and broken.told > 1
+    assert "A callback of agent 'inner' raised" in caplog.text
 
 
 async def test_an_agent_s_own_callback_goes_before_the_app_s() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable
 from typing import Any, Final
 
 from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession
@@ -61,14 +61,15 @@ async def run(
         Unfit: If it cannot do what is asked, or its answer is not what was asked for.
     """
     given = _arguments(agent, request)
-    streams = callback is not None and _takes(agent, "stream")
+    streams = callback is not None and takes(agent.run, "stream")
     heard: list[AgentResponseUpdate] = []
     response: Any = None
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
             if callback is not None and streams:
-                response = await _stream(agent, request, session, given, callback, context, heard)
+                begun = agent.run(list(request.messages), stream=True, session=session, **given)
+                response = await streamed(begun, callback, context, heard)
             else:
                 response = await agent.run(list(request.messages), session=session, **given)
     except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -89,29 +90,34 @@ async def run(
         )
     _check_format(request, response, context.agent_name)
     if callback is not None:
-        await _tell(callback.on_agent_response, response, context)
+        await tell(callback.on_agent_response, response, context)
     return response
 
 
-async def _stream(
-    agent: Any,
-    request: requests.Request,
-    session: AgentSession,
-    given: Mapping[str, Any],
+async def streamed(
+    begun: Any,
     callback: callbacks.AgentResponseCallbackProtocol,
     context: callbacks.AgentCallbackContext,
     heard: list[AgentResponseUpdate],
 ) -> Any:
-    begun: Any = agent.run(list(request.messages), stream=True, session=session, **given)
+    """Read a stream to its end, telling the callback of each piece; gives the whole.
+
+    Args:
+        begun: What ``run(stream=True)`` gave.
+        callback: Who is told.
+        context: What they are told with it.
+        heard: Takes the pieces, so that they are there if it breaks off.
+    """
     stream: Any = begun if isinstance(begun, AsyncIterable) else await begun
     async for update in stream:
         heard.append(update)
-        await _tell(callback.on_streaming_response_update, update, context)
+        await tell(callback.on_streaming_response_update, update, context)
     final = getattr(stream, "get_final_response", None)
     return await final() if final is not None else AgentResponse.from_updates(heard)
 
 
-async def _tell(method: Any, what: Any, context: callbacks.AgentCallbackContext) -> None:
+async def tell(method: Any, what: Any, context: callbacks.AgentCallbackContext) -> None:
+    """Call a method of a callback, plain or async; what it raises is logged, no more."""
     try:
         told = method(what, context)
         if inspect.isawaitable(told):
@@ -130,7 +136,7 @@ def _arguments(agent: Any, request: requests.Request) -> dict[str, Any]:
         options["tool_choice"] = NO_TOOLS
     if not options:
         return {}
-    if not _takes(agent, "options"):
+    if not takes(agent.run, "options"):
         raise Broken(None) from Unfit(
             f"A {type(agent).__name__} takes no options, so it cannot be given {', '.join(sorted(options))}.",
             "Leave them out, or host an agent whose run() takes options=.",
@@ -147,8 +153,9 @@ def _take_tools(agent: Any) -> None:
         agent.mcp_tools = []
 
 
-def _takes(agent: Any, name: str) -> bool:
-    parameters = inspect.signature(agent.run).parameters
+def takes(run: Any, name: str) -> bool:
+    """Say whether an agent's ``run`` has an argument of this name."""
+    parameters = inspect.signature(run).parameters
     return name in parameters or any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
 
 

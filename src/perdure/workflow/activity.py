@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -59,6 +59,14 @@ class Level:
         self.classify: Callable[[str], Any] = graph.designation(workflow).classify
 
 
+Listen = Callable[[Executor, str, str], contextlib.AbstractContextManager[None]]
+"""Entered around each step: with the executor's copy, the run's id and the step's key."""
+
+
+def _nobody(executor: Executor, run: str, step: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 class Activities:
     """The activities of one hosted workflow, and the executors' copies that live runs have.
 
@@ -68,6 +76,7 @@ class Activities:
         shelf: Codec and store.
         policies: Retries and deadlines.
         answer_types: What requests ask for.
+        listen: Entered with a run's copy of an executor, the run and the step, around each step.
     """
 
     def __init__(
@@ -77,7 +86,9 @@ class Activities:
         shelf: values.Shelf,
         policies: policy.Options | None = None,
         answer_types: answers.AnswerTypes | None = None,
+        listen: Listen | None = None,
     ) -> None:
+        self._listen = listen if listen is not None else _nobody
         self._policies = policies if policies is not None else policy.Options()
         self._answer_types = answer_types if answer_types is not None else answers.AnswerTypes({})
         self._levels = levels
@@ -143,7 +154,8 @@ class Activities:
         ctx = recorder.Recorder(level.classify, f"{instance_id}/{key}", metadata)
         blobs: list[refs.Blob] = []
         turn = await self._turn(call, place, state, run)
-        with tracing.attached(call.trace), _contained(executor_id):
+        listening = self._listen(live.executor, instance_id, key)
+        with tracing.attached(call.trace), _contained(executor_id), listening:
             entered = await _execute(live, call, run, state, ctx, turn, blobs)
         if entered is not None:
             if kind.unchanged(live, run):
@@ -433,7 +445,7 @@ class _Encoder:
         return today
 
 
-@contextmanager
+@contextlib.contextmanager
 def _contained(executor_id: str) -> Iterator[None]:
     """Make an ordinary failure of what would take the host, or the run without a word, with it."""
     try:

@@ -45,6 +45,7 @@ class HostedWorkflow:
         strict_executor_state: Whether an attribute that an executor changes and that cannot be encoded fails the run.
         fail_on_conflict: Whether two siblings of a superstep that write one key of the shared state fail the run.
         policies: Retries, timeouts and deadlines; the defaults if not given.
+        listen: Entered around each step; nobody listens if not given.
 
     Raises:
         ValueError: If an executor id cannot be addressed, or the factory builds different graphs.
@@ -60,7 +61,9 @@ class HostedWorkflow:
         strict_executor_state: bool = False,
         fail_on_conflict: bool = False,
         policies: policy.Options | None = None,
+        listen: activity.Listen | None = None,
     ) -> None:
+        self._listen = listen
         self.name = name
         self.codec = coder
         source = function_executor.hostable(source)
@@ -167,7 +170,7 @@ class HostedWorkflow:
             for place, executor in self.places.items()
         }
         levels = dict(_levels("", self.workflow, self.shape))
-        activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types)
+        activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types, self._listen)
         return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities), shared=shared)
 
     def _type_of(self, told: refs.Ref) -> Any:
