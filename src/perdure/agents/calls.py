@@ -82,8 +82,7 @@ def write(messages: Messages, options: Options, correlation_id: str, orchestrati
         ValueError: If it says nothing.
     """
     told = normalize_messages(messages)
-    alone = len(told) == 1 and all(content.type == "text" for content in told[0].contents)
-    if not any(message.contents for message in told) or (alone and not told[0].text.strip()):
+    if not any(content.type != "text" or (content.text or "").strip() for item in told for content in item.contents):
         raise ValueError("An agent must be told something: give run() a message.")
     written: dict[str, Any] = {
         "message": "\n".join(message.text for message in told),
@@ -94,7 +93,7 @@ def write(messages: Messages, options: Options, correlation_id: str, orchestrati
         "orchestrationId": orchestration_id,
         "options": options.agent,
     }
-    if not alone:
+    if not isinstance(messages, str):
         written["messages"] = [message.to_dict() for message in told]
     if options.response_format is not None:
         written["response_format"] = _format(options.response_format)
@@ -128,7 +127,7 @@ def read(given: Any, correlation_id: str, resolve: Callable[[str], type]) -> Cal
 
 
 def answer(response: AgentResponse[Any]) -> dict[str, Any]:
-    """Write an agent's response; what is no plain JSON in it is left out."""
+    """Write an agent's response; what is no plain JSON in it is left out, as the framework does."""
     return response.to_dict()
 
 
