@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
@@ -36,9 +35,8 @@ def test_a_text_is_what_the_user_says() -> None:
 
 
 def test_messages_travel_whole() -> None:
-    when = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
     told = [
-        Message("user", ["Hi"], author_name="Ann", message_id="m1", additional_properties={"at": when}),
+        Message("user", ["Hi"], author_name="Ann", message_id="m1", additional_properties={"mood": "good"}),
         Message("tool", [Content.from_function_result("c", result="7")]),
         Message("user", [Content.from_uri("https://example.org/x.png", media_type="image/png")]),
     ]
@@ -49,7 +47,7 @@ def test_messages_travel_whole() -> None:
         (message.role, message.author_name, message.message_id) for message in told
     ]
     assert [content.type for message in found for content in message.contents] == ["text", "function_result", "uri"]
-    assert found[0].additional_properties["at"] == when.isoformat()
+    assert found[0].additional_properties == {"mood": "good"}
 
 
 def test_options_travel() -> None:
@@ -69,7 +67,6 @@ def test_a_model_travels_by_its_name_or_else_as_its_schema() -> None:
 @pytest.mark.parametrize(
     "messages",
     [None, "", "  ", [], [""], Message("user", []), Message("user", [" "])],
-    ids=lambda value: repr(value)[:20],
 )
 def test_an_agent_must_be_told_something(messages: Any) -> None:
     with pytest.raises(ValueError, match="must be told something"):
@@ -93,12 +90,13 @@ def test_what_is_no_call_is_refused(given: Any) -> None:
 
 def test_a_response_travels_with_its_value() -> None:
     response: AgentResponse[Any] = AgentResponse(
-        messages=[Message("assistant", ['{"good": true}'])], additional_properties={"at": datetime.date(2026, 1, 2)}
+        messages=[Message("assistant", ['{"good": true}'])],
+        additional_properties={"mood": "good", "what is no JSON": object()},
     )
 
     found = calls.response(json.loads(json.dumps(calls.answer(response))), Verdict)
 
-    assert found.value == Verdict(good=True) and found.additional_properties == {"at": "2026-01-02"}
+    assert found.value == Verdict(good=True) and found.additional_properties == {"mood": "good"}
 
 
 @pytest.mark.parametrize("answered", [None, "text", {"status": "error", "error": "x"}], ids=repr)
