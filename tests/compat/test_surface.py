@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import inspect
+import pathlib
 from typing import Any
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
@@ -40,6 +41,13 @@ CONSTRUCTOR: dict[str, Any] = {
     "default_callback": None,
 }
 """In this order; the two of the polling were 30 and 1.0, which the attributes still are."""
+
+
+def test_the_page_has_a_row_for_each_of_them() -> None:
+    page = (pathlib.Path(__file__).parents[2] / "docs/reference/compatibility.md").read_text(encoding="utf-8")
+    rows = "\n".join(line for line in page.splitlines() if line.startswith("|"))
+
+    assert [name for name in (*NAMES, *CONSTRUCTOR) if f"`{name}`" not in rows] == []
 
 
 def positional(call: Any) -> dict[str, Any]:
