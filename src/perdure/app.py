@@ -19,6 +19,7 @@ from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming as agent_naming
 from perdure.payloads import codec, registry
 from perdure.workflow import function_executor, hosted, naming, policy
+from perdure.workflow import runtime_tools as tools
 
 log = logging.getLogger("perdure")
 
@@ -53,6 +54,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         timeouts: How long one attempt of a step may take, seconds; for all, or by the same keys.
         deadlines: What becomes of requests that nobody answers: a ``perdure.Deadline`` for all, or by executor id,
             class name of what is asked, or ``"*"``.
+        runtime_tools: Tools that a run may ask for by name: functions or tools of the framework. A run outlives the
+            process, so code that is given with it must be known here.
         types: Further classes that values of the shared state, messages and outputs may have. Those that handlers
             name, those defined below the app folder, builtins and the framework's own are known already.
         on_state_conflict: What becomes of a run in which two siblings of a superstep write one key: ``warn`` records
@@ -83,6 +86,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         retry: policy.RetryOption = None,
         timeouts: policy.TimeoutOption = None,
         deadlines: policy.DeadlineOption = None,
+        runtime_tools: tools.Tools = None,
         types: Sequence[type] = (),
         on_state_conflict: Literal["warn", "fail"] = "warn",
         strict_executor_state: bool = False,
@@ -111,6 +115,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         known.add(*types)
         coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
         policies = self._policies = policy.Options(retry, timeouts, deadlines)
+        offered = tools.RuntimeTools(runtime_tools)
         self.hosted_workflows: Mapping[str, hosted.HostedWorkflow] = {
             name: hosted.HostedWorkflow(
                 name,
@@ -121,6 +126,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
                 fail_on_conflict=on_state_conflict == "fail",
                 policies=policies,
                 listen=None if default_callback is None else overheard.Overheard(default_callback),
+                tools=offered,
             )
             for name, source in _named(workflow, workflows)
         }

@@ -15,6 +15,7 @@ from perdure.payloads import refs
 from perdure.routes import messages
 from perdure.routes import site as sites
 from perdure.testing import memory_runs
+from perdure.workflow import options
 
 
 class TextWorkflow:
@@ -35,6 +36,11 @@ class TextWorkflow:
             return refs.Ref(body), []
         blob = refs.blob(body)
         return refs.stored(blob), [blob]
+
+    def accept_run(self, body: bytes) -> tuple[refs.Ref, options.RunOptions, list[refs.Blob]]:
+        given = options.open_envelope(body)
+        value, blobs = self.accept(bytes(given.input), "application/json")
+        return value, options.RunOptions(given.stream), blobs
 
     def describe(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "string"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from agent_framework import Workflow
+from agent_framework import Workflow, normalize_tools
 
 from perdure import app as app_module
 from perdure.payloads import refs, store
@@ -52,6 +52,7 @@ class Result:
         asked: Who asked, and what, in the order in which it was answered.
         events: Type and data of each event; in process only those that are the workflow's own, without data.
         run: The run's id, hosted runs only.
+        reserved: What the framework keeps in the shared state for the arguments of a run.
     """
 
     outputs: list[Any] = field(default_factory=list)
@@ -62,6 +63,7 @@ class Result:
     asked: list[tuple[str, Any]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     run: str = ""
+    reserved: dict[str, Any] = field(default_factory=dict)
 
     def received(self, executor: str) -> list[Any]:
         """What an executor was given, in order."""
@@ -101,6 +103,8 @@ async def in_process(
     failure: tuple[str, str] | None = None
     asked: dict[str, Any] = {}
     given: dict[str, Any] = {"message": value, **options}
+    if "tools" in options:
+        workflow._runner.context.set_runtime_tools(normalize_tools(options["tools"]))  # pyright: ignore[reportPrivateUsage]
     try:
         while given:
             # What run() without a stream does, event by event: there a failed run gives none.
@@ -132,8 +136,8 @@ async def in_process(
         failure = (type(error).__name__, str(error))
         if result.supersteps and not result.supersteps[-1]:
             result.supersteps.pop()
-    state = {} if failure else _user_state(workflow._runner.state.export_state())  # pyright: ignore[reportPrivateUsage]
-    return replace(result, state=state, failure=failure)
+    state = {} if failure else workflow._runner.state.export_state()  # pyright: ignore[reportPrivateUsage]
+    return replace(result, state=_user_state(state), reserved=_framework_state(state), failure=failure)
 
 
 def app_of(workflow: hosted.Source, **options: Any) -> app_module.AgentFunctionApp:
@@ -190,16 +194,18 @@ class Process:
         run: str = "",
         trace: dict[str, str] | None = None,
         answer: Answerer | None = None,
+        given: dict[str, Any] | None = None,
     ) -> Result:
         """Run to the end; with ``answer``, the request that is open for longest is answered whenever it waits."""
         run = run or f"run-{next(_ids)}"
         ref, blobs = self.hosted.encode(value)
-        await self.payloads.put(run, blobs)
+        options, more = self.hosted.options(**given or {})
+        await self.payloads.put(run, [*blobs, *more])
         turned = asyncio.Event()
         engine, watched = self.engine(mode, lambda _: turned.set())
         async with asyncio.TaskGroup() as group:
             running = group.create_task(
-                engine.run(self.bound.orchestrator.name, run, self.bound.start(ref, trace or {}))
+                engine.run(self.bound.orchestrator.name, run, self.bound.start(ref, trace or {}, options))
             )
             running.add_done_callback(lambda _: turned.set())
             asked = [] if answer is None else await self._answer(engine, run, answer, turned, running)
@@ -217,6 +223,7 @@ class Process:
             asked,
             events,
             run,
+            {} if ended.output is None else _framework_state(self.bound.state(run, ended.output)),
         )
 
     async def _answer(
@@ -337,6 +344,10 @@ def plain(value: Any) -> Any:
 
 def _user_state(state: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in state.items() if not key.startswith("_")}
+
+
+def _framework_state(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key.endswith("_run_kwargs")}
 
 
 def _ordinal(noted: tuple[int, str, Any]) -> tuple[str, int]:

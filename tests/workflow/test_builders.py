@@ -120,3 +120,12 @@ async def test_runs_of_a_stock_builder_share_nothing(name: str) -> None:
             assert [_text(output) for output in result.outputs] == [_text(output) for output in alone.outputs]
             others = [other for other in texts if other != text]
             assert not any(other in str(support.plain(result.outputs)) for other in others)
+
+
+@pytest.mark.parametrize("name", [*BUILDERS, *TEAMS])
+def test_a_builder_builds_the_same_graph_in_each_process(name: str) -> None:
+    """So that a factory is taken, and a run that goes on elsewhere is not told that its definition changed."""
+    build = {**BUILDERS, **TEAMS}[name]
+    first, second = (support.sole(support.app_of(build)) for _ in range(2))
+    assert first.shape == second.shape
+    assert first.shape.definition == second.shape.definition

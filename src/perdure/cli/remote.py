@@ -74,7 +74,9 @@ class Api:
         try:
             for line in response:
                 if line.startswith(b"data: "):
-                    yield msgspec.json.decode(line[6:])
+                    event = msgspec.json.decode(line[6:])
+                    if "id" in event:  # what is said without one is not recorded
+                        yield event
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(error) from error
         finally:

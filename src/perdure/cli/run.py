@@ -21,6 +21,7 @@ from perdure.cli import remote, start
 from perdure.hosts.local import loading, logs, owner, settings
 from perdure.routes import hosted, parameters, problems, runs, views
 from perdure.routes import site as sites
+from perdure.workflow import options
 
 CODES: Mapping[str, int] = {"Completed": 0, "Failed": cli.FAILURE, "Terminated": cli.FAILURE}
 PARKED_EVENTS = frozenset({"parked", "suspended"})
@@ -120,7 +121,7 @@ async def _here(
         except (errors.EmptyInput, errors.InvalidInput) as error:
             raise errors.UsageError(error.message, error.remedy) from error
         begun, new = await host.runs.start(found.name, run_id, ref, blobs)
-        if not new and (begun.workflow != found.name or begun.input_digest != hosted.input_digest(ref)):
+        if not new and (begun.workflow != found.name or begun.input_digest != options.digest(ref)):
             raise errors.UsageError(f"The run {run_id!r} exists with another input.", "Choose another --run-id.")
         following = asyncio.create_task(_follow(host.runs, begun, log))
         stopping = asyncio.create_task(stop.asked())

@@ -149,6 +149,10 @@ class Codec:
         """Give a value as plain JSON for clients; see ``to_plain``."""
         return plain.to_plain(self.decode(ref, read), self._known)
 
+    def shown(self, value: object) -> Any:
+        """Give a live value as plain JSON for clients; see ``to_plain``."""
+        return plain.to_plain(value, self._known)
+
     def handler(self, cls: type, value: object) -> encoding.Handler:
         """Find how a class that was not met before is encoded.
 

@@ -63,7 +63,7 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """Give a run's events as server-sent events, with a comment whenever there was none for ``heartbeat`` seconds."""
     yield _OPENING
-    source = store.follow(run_id, after)
+    source = store.follow(run_id, after, live=True)
     upcoming: asyncio.Future[runs.Event] | None = None
     try:
         while True:
@@ -92,6 +92,7 @@ async def _release(source: AsyncIterator[runs.Event], upcoming: asyncio.Future[r
 
 
 def frame(event: runs.Event) -> bytes:
-    """Give an event as one server-sent event."""
+    """Give an event as one server-sent event; one that is not recorded has no id."""
     data = msgspec.json.encode(views.event(event))
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), data)
+    number = b"id: %d\n" % event.id if event.id else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (number, event.type.encode(), data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from perdure.payloads import refs
+from perdure.workflow import options
 
 
 class Hosted(Protocol):
@@ -26,6 +27,17 @@ class Hosted(Protocol):
         """
         ...
 
+    def accept_run(self, body: bytes) -> tuple[refs.Ref, options.RunOptions, list[refs.Blob]]:
+        """Decode an envelope: an input, and what else the run is given.
+
+        Pure and safe to call from any thread.
+
+        Raises:
+            EmptyInput: If the input is ``null``.
+            InvalidInput: If it is no envelope, its input does not fit, or it asks for tools that there are not.
+        """
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Give the graph as plain JSON.
 
@@ -33,8 +45,3 @@ class Hosted(Protocol):
         ``kind``, perhaps ``condition``), ``inputSchema`` (a JSON schema) and ``mermaid``.
         """
         ...
-
-
-def input_digest(value: refs.Ref) -> bytes:
-    """Name an encoded input, wherever it is kept: tells a repeated start from a clash."""
-    return value.digest if value.inline is None else refs.digest(value.inline)

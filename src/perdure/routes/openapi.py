@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure.routes import agents_described, hosted, messages, schemas
 from perdure.routes import site as sites
+from perdure.workflow import options
 
 PAGE_POLICY = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # noqa: E501
 
@@ -125,7 +126,7 @@ def _start(operation_id: str, workflow: hosted.Hosted, schema: Mapping[str, Any]
             "200": _json("Waited for, and ended.", _ref("Ended")),
             "202": _json("Started.", _ref("Started")),
             "400": _problem("The body, runId or a wait value is not acceptable."),
-            "409": _problem("The runId exists with another input."),
+            "409": _problem("The runId exists with another input or other options."),
             "413": _problem("The body is over the limit."),
         },
         [
@@ -137,9 +138,33 @@ def _start(operation_id: str, workflow: hosted.Hosted, schema: Mapping[str, Any]
             _in_header("Prefer", "wait=N waits up to N seconds."),
         ],
     )  # fmt: skip
-    content = {"application/json": {"schema": dict(schema)}, "text/plain": {"schema": {"type": "string"}}}
+    content = {
+        "application/json": {"schema": dict(schema)},
+        "text/plain": {"schema": {"type": "string"}},
+        options.MEDIA_TYPE: {"schema": _envelope(schema)},
+    }
     operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _envelope(schema: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {"type": "object", "description": "For all executors, or by executor id."}
+    return {
+        "type": "object",
+        "required": ["input"],
+        "additionalProperties": False,
+        "properties": {
+            "input": dict(schema),
+            "tools": {
+                "type": "array",
+                "items": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+                "description": "Names of the app's runtime tools, declarations, or tools that the model's side runs.",
+            },
+            "function_invocation_kwargs": arguments,
+            "client_kwargs": arguments,
+            "stream": {"type": "boolean", "default": False, "description": "Agents run in streaming mode."},
+        },
+    }
 
 
 def _respond(tag: str, workflow: hosted.Hosted, run_id: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from perdure.payloads import refs
-from perdure.workflow import protocol
+from perdure.workflow import options, protocol
 
 Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Suspended"]
 ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
@@ -56,7 +56,7 @@ class Run(msgspec.Struct, frozen=True):
         failure: Why it failed or was terminated.
         custom_status: What it says of itself (plain JSON).
         requests: What it waits to be answered, in the order asked.
-        input_digest: Digest of the input it was started with, to tell a repeated start from a clash.
+        input_digest: Digest of the input and options it was started with, to tell a repeated start from a clash.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Event(msgspec.Struct, frozen=True):
     """One entry of a run's durable event log.
 
     Attributes:
-        id: 1 for the first event of a run, then counting up without gaps.
+        id: 1 for the first event of a run, then counting up without gaps; 0 for what is not recorded.
         type: What happened, such as ``superstep_started`` or ``output``.
         time: Seconds since the epoch.
         data: Plain JSON fields that go with the type.
@@ -120,7 +120,14 @@ class Runs(Protocol):
     """What a host offers. Times are in seconds; every back end runs ``perdure.testing.conformance.runs``."""
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob] = (),
+        *,
+        given: options.RunOptions = options.NONE,
+        wait: float = 0.0,
     ) -> tuple[Run, bool]:
         """Start a run unless the id exists; gives the run and whether it is new.
 
@@ -130,7 +137,8 @@ class Runs(Protocol):
             workflow: The name it is hosted under.
             run_id: The run's id.
             value: Its encoded input.
-            blobs: Payloads that ``value`` refers to.
+            blobs: Payloads that ``value`` and ``given`` refer to.
+            given: What else the run is given.
             wait: Give it when it has ended, or after so many seconds; one that was there with another input at once.
 
         Raises:
@@ -179,8 +187,12 @@ class Runs(Protocol):
         """Give up to ``limit`` events with ids above ``after``."""
         ...
 
-    def follow(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
-        """Give the events with ids above ``after`` and those to come; ends after the final one."""
+    def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[Event]:
+        """Give the events with ids above ``after`` and those to come; ends after the final one.
+
+        With ``live``, also what agents in streaming mode say while they say it: ``delta`` events, which are not
+        recorded and have the id 0.
+        """
         ...
 
     async def terminate(self, run_id: str, reason: str) -> bool:

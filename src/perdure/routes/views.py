@@ -81,4 +81,5 @@ def summary(run: runs.Run, link: str) -> dict[str, Any]:
 
 def event(item: runs.Event) -> dict[str, Any]:
     """Show an event."""
-    return {"id": item.id, "type": item.type, "time": iso(item.time), "data": item.data}
+    shown = {"type": item.type, "time": iso(item.time), "data": item.data}
+    return {"id": item.id, **shown} if item.id else shown

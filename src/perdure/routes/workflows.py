@@ -9,6 +9,7 @@ from perdure import errors
 from perdure.payloads import refs
 from perdure.routes import hosted, messages, parameters, problems, runs, views
 from perdure.routes import site as sites
+from perdure.workflow import options
 
 ACCEPT_IN_THREAD_BYTES = 256 * 1024
 """A body from this size on is decoded in a thread, so that it holds up nobody else's request."""
@@ -19,12 +20,14 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
     workflow = site.find(request.params["name"])
     chosen = parameters.run_id(request)
     waiting = parameters.waiting(request)
-    value, blobs = await _accept(workflow, request)
-    run, new = await site.runs.start(workflow.name, chosen or uuid.uuid4().hex, value, blobs, wait=waiting.seconds)
-    if not new and (run.workflow != workflow.name or run.input_digest != hosted.input_digest(value)):
+    value, given, blobs = await _accept(workflow, request)
+    run, new = await site.runs.start(
+        workflow.name, chosen or uuid.uuid4().hex, value, blobs, given=given, wait=waiting.seconds
+    )
+    if not new and (run.workflow != workflow.name or run.input_digest != options.digest(value, given)):
         raise problems.Problem(
             409,
-            f"The run {problems.clipped(run.id)} exists with another input; choose another runId.",
+            f"The run {problems.clipped(run.id)} exists with another input or other options; choose another runId.",
             kind="run-exists",
         )
     headers = {"preference-applied": waiting.applied} if waiting.applied else {}
@@ -33,15 +36,23 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
     return _started(site, request, workflow.name, run.id, headers)
 
 
-async def _accept(workflow: hosted.Hosted, request: messages.Request) -> tuple[refs.Ref, list[refs.Blob]]:
+async def _accept(
+    workflow: hosted.Hosted, request: messages.Request
+) -> tuple[refs.Ref, options.RunOptions, list[refs.Blob]]:
+    def accept() -> tuple[refs.Ref, options.RunOptions, list[refs.Blob]]:
+        if content_type.partition(";")[0].strip().lower() == options.MEDIA_TYPE:
+            return workflow.accept_run(body)
+        value, blobs = workflow.accept(body, content_type)
+        return value, options.NONE, blobs
+
     content_type = request.headers.get("content-type", "")
     try:
         body = parameters.body(request)
         if not body:
             raise errors.EmptyInput("The body is empty.", "Send the workflow's input as JSON or as text.")
         if len(body) < ACCEPT_IN_THREAD_BYTES:
-            return workflow.accept(body, content_type)
-        return await asyncio.to_thread(workflow.accept, body, content_type)
+            return accept()
+        return await asyncio.to_thread(accept)
     except errors.EmptyInput as error:
         raise problems.Problem(400, str(error), kind="empty-input") from error
     except errors.InvalidInput as error:

@@ -13,8 +13,8 @@ import msgspec
 
 from perdure import errors
 from perdure.payloads import refs
-from perdure.routes import hosted, runs
-from perdure.workflow import answers, protocol, run_state
+from perdure.routes import runs
+from perdure.workflow import answers, options, protocol, run_state
 
 
 class Emit(Protocol):
@@ -96,19 +96,27 @@ class MemoryRuns:
         return self._followers
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob] = (),
+        *,
+        given: options.RunOptions = options.NONE,
+        wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
-        run, new = self._start(workflow, run_id, value)
-        if wait > 0 and run.input_digest == hosted.input_digest(value):
+        digest = options.digest(value, given)
+        run, new = self._start(workflow, run_id, value, digest)
+        if wait > 0 and run.input_digest == digest:
             run = await self.wait(run_id, wait) or run
         return run, new
 
-    def _start(self, workflow: str, run_id: str, value: refs.Ref) -> tuple[runs.Run, bool]:
+    def _start(self, workflow: str, run_id: str, value: refs.Ref, digest: bytes) -> tuple[runs.Run, bool]:
         if run_id in self._live:
             return self._live[run_id].run, False
         now = self._clock()
-        run = runs.Run(run_id, workflow, "Running", now, now, input_digest=hosted.input_digest(value))
+        run = runs.Run(run_id, workflow, "Running", now, now, input_digest=digest)
         live = self._live[run_id] = _Live(run)
         self._log(live, "run_started", {"workflow": workflow})
         live.task = asyncio.create_task(self._play(live, value))
@@ -173,20 +181,20 @@ class MemoryRuns:
         live = self._live.get(run_id)
         return live.events[after : after + limit] if live else []
 
-    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
-        """Give a run's events as they come."""
-        live = self._live.get(run_id)
-        if live is None:
+    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
+        """Give a run's events as they come; programs say nothing that is not recorded."""
+        found = self._live.get(run_id)
+        if found is None:
             return
         self._followers += 1
         try:
             while True:
-                news = live.news
-                fresh = live.events[after:]
+                news = found.news
+                fresh = found.events[after:]
                 for event in fresh:
                     yield event
                 after += len(fresh)
-                if not fresh and live.over:
+                if not fresh and found.over:
                     return
                 if not fresh:
                     await news.wait()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from perdure.workflow import (
     addresses,
     answers,
     deadlines,
+    deltas,
     events,
     executor_state,
     graph,
@@ -27,6 +29,7 @@ from perdure.workflow import (
     protocol,
     recorder,
     run_state,
+    runtime_tools,
     shape,
     shared_state,
     snapshot,
@@ -67,6 +70,22 @@ def _nobody(executor: Executor, run: str, step: str) -> contextlib.AbstractConte
     return contextlib.nullcontext()
 
 
+class Delta(msgspec.Struct, frozen=True):
+    """A part of an agent's answer, at the moment at which it comes.
+
+    Attributes:
+        type: What the whole will be: ``output`` or ``intermediate``.
+        superstep: Its superstep.
+        executor: Who says it.
+        data: The part, as the framework gives it.
+    """
+
+    type: str
+    superstep: int
+    executor: str
+    data: Any
+
+
 class Activities:
     """The activities of one hosted workflow, and the executors' copies that live runs have.
 
@@ -77,6 +96,7 @@ class Activities:
         policies: Retries and deadlines.
         answer_types: What requests ask for.
         listen: Entered with a run's copy of an executor, the run and the step, around each step.
+        tools: The tools that runs may be given.
     """
 
     def __init__(
@@ -87,8 +107,10 @@ class Activities:
         policies: policy.Options | None = None,
         answer_types: answers.AnswerTypes | None = None,
         listen: Listen | None = None,
+        tools: runtime_tools.RuntimeTools | None = None,
     ) -> None:
         self._listen = listen if listen is not None else _nobody
+        self._tools = tools if tools is not None else runtime_tools.RuntimeTools()
         self._policies = policies if policies is not None else policy.Options()
         self._answer_types = answer_types if answer_types is not None else answers.AnswerTypes({})
         self._levels = levels
@@ -98,6 +120,7 @@ class Activities:
         self._live: dict[str, dict[str, executor_state.Live]] = {}
         self.stranded: dict[str, str] = {}
         self.host_metadata: dict[str, Any] = {}
+        self.deltas: deltas.Deltas[Delta] = deltas.Deltas()
 
     def release(self, run: str) -> None:
         """Drop the copies of a run that has ended or left memory."""
@@ -118,7 +141,8 @@ class Activities:
         place = naming.place(call.path, call.delivery.executor)
         kind = self._kinds.get(place)
         if kind is None:
-            raise protocol.Stranded(self._strand(instance_id, place))
+            what = f"executor {naming.shown(place)!r}"
+            raise protocol.Stranded(self._strand(instance_id, what, f"the workflow {self._shape.workflow!r}"))
         try:
             return await self._step(instance_id, key, call, kind, place)
         except protocol.Stranded as error:
@@ -138,6 +162,7 @@ class Activities:
         executor_id = call.delivery.executor
         level = self._levels[call.path]
         run = values.RunValues(self._shelf, instance_id)
+        tools = self._runtime_tools(run, call.tools)
         state = shared_state.SharedState(call.state, run)
         copies = self._live.setdefault(instance_id, {})
         known = state.reserved(run_state.executor_key(executor_id))
@@ -151,12 +176,14 @@ class Activities:
             addresses.INSTANCE_ID: instance_id,
             addresses.WORKFLOW_NAME: self._shape.workflow,
         }
-        ctx = recorder.Recorder(level.classify, f"{instance_id}/{key}", metadata)
+        say = partial(self._say, instance_id, call.superstep) if call.stream else None
+        ctx = recorder.Recorder(level.classify, f"{instance_id}/{key}", metadata, tools, say)
         blobs: list[refs.Blob] = []
         turn = await self._turn(call, place, state, run)
         listening = self._listen(live.executor, instance_id, key)
         with tracing.attached(call.trace), _contained(executor_id), listening:
             entered = await _execute(live, call, run, state, ctx, turn, blobs)
+        ctx.close()
         if entered is not None:
             if kind.unchanged(live, run):
                 copies[place] = live
@@ -185,6 +212,17 @@ class Activities:
         await turn.prepare()
         return turn
 
+    def _say(self, run: str, superstep: int, event: WorkflowEvent[Any]) -> None:
+        self.deltas.say(run, lambda: Delta(event.type, superstep, event.executor_id or "", event.data))
+
+    def _runtime_tools(self, run: values.RunValues, ref: refs.Ref | None) -> list[Any] | None:
+        if ref is None:
+            return None
+        named = run.decode(ref)
+        if missing := self._tools.missing(named):
+            raise protocol.Stranded(self._strand(run.owner, f"the runtime tool {missing[0]!r}", "the app"))
+        return self._tools.find(named)
+
     async def _expire(self, run: str, request: run_state.Request) -> protocol.Outcome:
         """Give the answer to a request that nobody answered in time; none where that is left to whoever was told."""
         seen = values.RunValues(self._shelf, run)
@@ -201,10 +239,10 @@ class Activities:
         result = run_state.StepResult(messages)
         return protocol.Outcome(result, orchestrator.encode_result(result), blobs, run)
 
-    def _strand(self, run: str, place: str) -> str:
+    def _strand(self, run: str, what: str, whose: str) -> str:
         said = (
-            f"Run {run!r} needs executor {naming.shown(place)!r}, which the workflow {self._shape.workflow!r} no "
-            "longer has. It waits; start the host with code that has it, or terminate the run."
+            f"Run {run!r} needs {what}, which {whose} no longer has. "
+            "It waits; start the host with code that has it, or terminate the run."
         )
         self._wait_for_code(run, said)
         return said

@@ -21,6 +21,7 @@ from agent_framework import (
     WorkflowContext,
     WorkflowEvent,
     WorkflowExecutor,
+    WorkflowInvocationKwargs,
     WorkflowMessage,
 )
 
@@ -103,6 +104,8 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "Workflow.run": ("self", "message", "responses", "tools", "function_invocation_kwargs", "client_kwargs"),
         "Workflow.cancel_pending_requests": ("self", "request_ids", "tools"),
         "Workflow._run_workflow_with_tracing": ("self", "initial_executor_fn", "is_continuation"),
+        "Workflow._resolve_invocation_kwargs": ("self", "kwargs", "param_name"),
+        "Workflow._to_legacy_invocation_kwargs": ("resolved",),
     },
     "agent_framework._workflows._runner": {
         "RunnerImpl.context": (),
@@ -115,7 +118,14 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "WorkflowExecutor._process_workflow_result": ("self", "result", "ctx"),
         "WorkflowExecutor._handle_response": ("self", "request_id", "response", "ctx"),
     },
-    "agent_framework._workflows._const": {"INTERNAL_SOURCE_ID": ("executor_id",)},
+    "agent_framework._workflows._const": {
+        "INTERNAL_SOURCE_ID": ("executor_id",),
+        "WORKFLOW_RUN_KWARGS_KEY": (),
+        "RESOLVED_WORKFLOW_RUN_KWARGS_KEY": (),
+        "ROUTED_WORKFLOW_RUN_KWARGS_KEY": (),
+        "RAW_FUNCTION_INVOCATION_KWARGS_KEY": (),
+        "RAW_CLIENT_KWARGS_KEY": (),
+    },
     "agent_framework._workflows._typing_utils": {"is_instance_of": ("data", "target_type")},
 }
 """Module, name and parameters of everything private that perdure calls or overrides."""
@@ -169,7 +179,7 @@ def moved(contract: Mapping[str, Mapping[str, Sequence[str]]] = CONTRACT) -> lis
                 target: Any = importlib.import_module(module)
                 for part in name.split("."):
                     target = getattr(target, part)
-                actual = [] if isinstance(target, property) else list(inspect.signature(target).parameters)
+                actual = list(inspect.signature(target).parameters) if parameters else []
             except (ImportError, AttributeError, ValueError):
                 found.append(f"{module}.{name}")
                 continue
@@ -192,6 +202,11 @@ MessageType = _runner_context.MessageType
 RunnerContext = _runner_context.InProcRunnerContext
 is_instance_of = _typing_utils.is_instance_of
 internal_source = _const.INTERNAL_SOURCE_ID
+
+_RAW_KEYS: Final[Mapping[str, str]] = {
+    "function_invocation_kwargs": _const.RAW_FUNCTION_INVOCATION_KWARGS_KEY,
+    "client_kwargs": _const.RAW_CLIENT_KWARGS_KEY,
+}
 
 _KINDS: Final[Sequence[tuple[type[_edge.EdgeGroup], shape.GroupKind]]] = (
     (_edge.InternalEdgeGroup, "internal"),
@@ -217,7 +232,8 @@ def shape_of(workflow: Workflow, name: str) -> shape.Shape:
         max_iterations=workflow.max_iterations,
         signature=workflow.graph_signature_hash,
         inside={
-            executor.id: shape_of(wrapped, wrapped.name)
+            # A name that the builder makes up is another one in each process: no part of what the graph is.
+            executor.id: shape_of(wrapped, executor.id if naming.is_automatic(wrapped.name) else wrapped.name)
             for executor in workflow.executors.values()
             if (wrapped := inner(executor)) is not None
         },
@@ -484,6 +500,38 @@ def own_attributes(executor: Executor) -> dict[str, Any]:
     """Give the attributes of an executor that are not the framework's."""
     known = EXECUTOR_ATTRIBUTES | WRAPPER_ATTRIBUTES if wraps(executor) else EXECUTOR_ATTRIBUTES
     return {name: value for name, value in vars(executor).items() if name not in known}
+
+
+def run_kwargs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the shared state of a run holds for the keyword arguments that it is given.
+
+    Args:
+        workflow: The workflow; keys that name its executors are for those.
+        given: ``function_invocation_kwargs`` and ``client_kwargs``, each None if not given.
+
+    Raises:
+        ValueError: If it is not clear which executor is meant.
+    """
+    legacy: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    routed: dict[str, list[str]] = {}
+    for name, kwargs in given.items():
+        if kwargs is None:
+            continue
+        resolved[name], keys = workflow._resolve_invocation_kwargs(kwargs, name)  # pyright: ignore[reportPrivateUsage]
+        routed[name] = sorted(keys)
+        legacy[name] = workflow._to_legacy_invocation_kwargs(resolved[name])  # pyright: ignore[reportPrivateUsage]
+        explicit = isinstance(kwargs, WorkflowInvocationKwargs)
+        if explicit or keys or any(isinstance(value, Mapping) for value in kwargs.values()):
+            # What is inside a sub-workflow may be meant too: it looks at them as they were given.
+            legacy[_RAW_KEYS[name]] = kwargs
+    if not resolved:
+        return {}
+    return {
+        _const.WORKFLOW_RUN_KWARGS_KEY: legacy,
+        _const.RESOLVED_WORKFLOW_RUN_KWARGS_KEY: resolved,
+        _const.ROUTED_WORKFLOW_RUN_KWARGS_KEY: routed,
+    }
 
 
 def response_types(executor: Executor) -> list[tuple[Any, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from agent_framework import AgentExecutor, Executor, Workflow, WorkflowViz
+from agent_framework import AgentExecutor, Executor, Workflow, WorkflowInvocationKwargs, WorkflowViz
 
 from perdure import errors
 from perdure.payloads import codec, refs, registry, store
@@ -18,12 +18,15 @@ from perdure.workflow import (
     graph,
     isolation,
     naming,
+    options,
     orchestrator,
     pages,
     policy,
     protocol,
     run_state,
+    runtime_tools,
     shape,
+    shared_state,
     snapshot,
     start_input,
     values,
@@ -31,6 +34,9 @@ from perdure.workflow import (
 
 Source = function_executor.Hostable | Callable[[], function_executor.Hostable]
 """A workflow of either form, or a factory that builds one for each run."""
+
+Kwargs = WorkflowInvocationKwargs | Mapping[str, Any] | None
+"""Keyword arguments of a run: for all executors, or by executor, as ``Workflow.run()`` takes them."""
 
 
 class HostedWorkflow:
@@ -46,6 +52,7 @@ class HostedWorkflow:
         fail_on_conflict: Whether two siblings of a superstep that write one key of the shared state fail the run.
         policies: Retries, timeouts and deadlines; the defaults if not given.
         listen: Entered around each step; nobody listens if not given.
+        tools: The tools that runs may be given.
 
     Raises:
         ValueError: If an executor id cannot be addressed, or the factory builds different graphs.
@@ -62,9 +69,11 @@ class HostedWorkflow:
         fail_on_conflict: bool = False,
         policies: policy.Options | None = None,
         listen: activity.Listen | None = None,
+        tools: runtime_tools.RuntimeTools | None = None,
     ) -> None:
         self._listen = listen
         self.name = name
+        self._tools = tools if tools is not None else runtime_tools.RuntimeTools()
         self.codec = coder
         source = function_executor.hostable(source)
         self.workflow = source if isinstance(source, Workflow) else source()
@@ -97,6 +106,53 @@ class HostedWorkflow:
             InvalidInput: If it does not fit the type.
         """
         return self.encode(self._input.decode(body, content_type))
+
+    def accept_run(self, body: bytes) -> tuple[refs.Ref, options.RunOptions, list[refs.Blob]]:
+        """Decode an envelope: an input, and what else the run is given.
+
+        Raises:
+            EmptyInput: If the input is ``null``.
+            InvalidInput: If it is no envelope, its input does not fit, or it asks for tools that there are not.
+        """
+        given = options.open_envelope(body)
+        value, blobs = self.accept(bytes(given.input), "application/json")
+        found, more = self.options(
+            given.tools, given.function_invocation_kwargs, given.client_kwargs, stream=given.stream
+        )
+        return value, found, [*blobs, *more]
+
+    def options(
+        self,
+        tools: runtime_tools.Tools = None,
+        function_invocation_kwargs: Kwargs = None,
+        client_kwargs: Kwargs = None,
+        *,
+        stream: bool = False,
+    ) -> tuple[options.RunOptions, list[refs.Blob]]:
+        """Encode what a run is given beside its input.
+
+        Raises:
+            InvalidInput: If a tool is code that the app does not know by name, or an executor is not named clearly.
+            CodecError: If an argument cannot be encoded.
+        """
+        blobs: list[refs.Blob] = []
+        named = self._tools.named(tools)
+        given = {"function_invocation_kwargs": function_invocation_kwargs, "client_kwargs": client_kwargs}
+        try:
+            held = graph.run_kwargs(self.workflow, given)
+        except ValueError as error:
+            raise errors.InvalidInput([("", str(error))], str(error)) from error
+        limit = shared_state.INLINE_LIMIT_BYTES
+        state = {
+            key: self.codec.encode(value, blobs, where="the arguments of the run", inline_limit=limit)
+            for key, value in held.items()
+        }
+        found = options.RunOptions(
+            stream,
+            self.codec.encode(named, blobs, where="the tools of the run") if named else None,
+            snapshot.layer_of(state, blobs) if state else None,
+        )
+        return found, blobs
 
     def accept_answer(
         self, request: run_state.Request, asked: Callable[[], Any], body: bytes, content_type: str
@@ -170,7 +226,9 @@ class HostedWorkflow:
             for place, executor in self.places.items()
         }
         levels = dict(_levels("", self.workflow, self.shape))
-        activities = activity.Activities(levels, kinds, shelf, self._options, self.answer_types, self._listen)
+        activities = activity.Activities(
+            levels, kinds, shelf, self._options, self.answer_types, self._listen, self._tools
+        )
         return Bound(self, shelf, activities, self._fail_on_conflict, self._release(activities), shared=shared)
 
     def _type_of(self, told: refs.Ref) -> Any:
@@ -245,9 +303,9 @@ class Bound:
     def _shared_name(self, executor: str) -> str:
         return naming.activity(self.hosted.name, executor)
 
-    def start(self, message: refs.Ref, trace: dict[str, str]) -> bytes:
+    def start(self, message: refs.Ref, trace: dict[str, str], given: options.RunOptions = options.NONE) -> bytes:
         """Encode what a run is started with."""
-        return orchestrator.encode_input(self.hosted.shape, message, trace, self.hosted.policies)
+        return orchestrator.encode_input(self.hosted.shape, message, trace, self.hosted.policies, given)
 
     def outputs(self, run: str, output: bytes) -> list[Any]:
         """Give a completed run's outputs as they were yielded."""
@@ -269,6 +327,11 @@ class Bound:
         """Read an event of a run: its type and its data as plain JSON."""
         recorded = events.decode(data)
         return recorded.type, events.data(recorded, self.values_of(run).plain)
+
+    def delta(self, said: activity.Delta) -> dict[str, Any]:
+        """Give a part of an agent's answer as plain JSON."""
+        shown = self.hosted.codec.shown(said.data)
+        return {"superstep": said.superstep, "executorId": said.executor, "type": said.type, "data": shown}
 
     def event_fields(self, data: bytes) -> tuple[str, dict[str, Any]]:
         """Read an event's type and plain fields, without its value."""

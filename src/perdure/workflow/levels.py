@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from perdure.workflow import attempts, deadlines, events, naming, policy, protocol, run_state, shape, snapshot
+from perdure.payloads import refs
+from perdure.workflow import attempts, deadlines, events, naming, options, policy, protocol, run_state, shape, snapshot
 
 EXIT: Final = "exit"
 """Begins the key of the step that takes in what a sub-workflow did in its turn."""
@@ -32,6 +33,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         trace: Trace context of the run's start.
         path: The executors that wrap the workflow it belongs to, from the top, joined; empty for the run's own.
         turned: The sub-workflow that the executor wraps, after its turn.
+        stream: Whether agents run in streaming mode; never inside, as in process.
+        tools: The tools that the run was given.
     """
 
     superstep: int
@@ -42,6 +45,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     trace: dict[str, str]
     path: str = ""
     turned: run_state.RunState | None = None
+    stream: bool = False
+    tools: refs.Ref | None = None
 
 
 class Run:
@@ -54,10 +59,11 @@ class Run:
         trace: Trace context of its start.
         fail_on_conflict: Whether two siblings that write one key fail the run.
         show: Tells the world which requests are open.
+        options: What it was given beside its input.
         top: The run's own level.
     """
 
-    __slots__ = ("activity", "fail_on_conflict", "host", "policies", "show", "top", "trace")
+    __slots__ = ("activity", "fail_on_conflict", "host", "options", "policies", "show", "top", "trace")
 
     def __init__(
         self,
@@ -69,7 +75,9 @@ class Run:
         show: Callable[[protocol.Host, run_state.RunState], None],
         graph: shape.Shape,
         state: run_state.RunState,
+        given: options.RunOptions = options.NONE,
     ) -> None:
+        self.options = given
         self.host = host
         self.activity = activity
         self.policies = policies
@@ -289,7 +297,18 @@ def _step(
     level.out[name] = step = attempts.Step(
         name,
         level.run.activity(place),
-        Call(state.superstep, delivery, seen, fold, state.definition, level.run.trace, level.path, turned),
+        Call(
+            state.superstep,
+            delivery,
+            seen,
+            fold,
+            state.definition,
+            level.run.trace,
+            level.path,
+            turned,
+            level.run.options.stream and not level.path,
+            level.run.options.tools,
+        ),
         executor=delivery.executor,
         superstep=state.superstep,
         position=position,

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from perdure.payloads import refs
-from perdure.workflow import deadlines, events, levels, policy, protocol, run_state, shape, snapshot
+from perdure.workflow import deadlines, events, levels, options, policy, protocol, run_state, shape, snapshot
 
 
 class RunInput(msgspec.Struct, frozen=True, array_like=True):
@@ -19,12 +19,14 @@ class RunInput(msgspec.Struct, frozen=True, array_like=True):
         message: The input.
         trace: W3C trace context of the request that started the run.
         policies: The encoded policies; like the graph never read from the code of the day.
+        options: What it was given beside its input.
     """
 
     graph: bytes
     message: refs.Ref
     trace: dict[str, str] = {}
     policies: bytes = b""
+    options: options.RunOptions = options.NONE
 
 
 class RunOutput(msgspec.Struct, frozen=True, array_like=True):
@@ -83,9 +85,15 @@ decode_answer: Callable[[bytes], run_state.Answer] = _answers.decode
 encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
 
 
-def encode_input(graph: shape.Shape, message: refs.Ref, trace: dict[str, str], policies: bytes = b"") -> bytes:
+def encode_input(
+    graph: shape.Shape,
+    message: refs.Ref,
+    trace: dict[str, str],
+    policies: bytes = b"",
+    given: options.RunOptions = options.NONE,
+) -> bytes:
     """Encode what a run is started with."""
-    return _encoder.encode(RunInput(graph.encoded, message, trace, policies))
+    return _encoder.encode(RunInput(graph.encoded, message, trace, policies, given))
 
 
 class WorkflowOrchestrator:
@@ -116,7 +124,9 @@ class WorkflowOrchestrator:
         started = _inputs.decode(call)
         graph = shape.decode(started.graph)
         host.emit(events.of("started"))
-        level = self._top(host, started, run_state.initial(graph, started.message, graph.internal_source(graph.start)))
+        source = graph.internal_source(graph.start)
+        state = run_state.initial(graph, started.message, source, started.options.state)
+        level = self._top(host, started, state)
         levels.announce(level)
         return (yield from self._supersteps(level))
 
@@ -133,7 +143,9 @@ class WorkflowOrchestrator:
     def _top(self, host: protocol.Host, started: RunInput, state: run_state.RunState) -> levels.Level:
         policies = policy.decode(started.policies)
         graph = shape.decode(started.graph)
-        run = levels.Run(host, self._activity, policies, started.trace, self._fail_on_conflict, _show, graph, state)
+        run = levels.Run(
+            host, self._activity, policies, started.trace, self._fail_on_conflict, _show, graph, state, started.options
+        )
         return run.top
 
     def _supersteps(self, level: levels.Level) -> protocol.Steps:

@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from agent_framework import WorkflowEvent, WorkflowMessage
+from agent_framework import AgentExecutorResponse, AgentResponse, AgentResponseUpdate, WorkflowEvent, WorkflowMessage
 
 REQUEST_NAMESPACE: Final = uuid.UUID("5d0f6a57-8f0b-5b7e-a3c1-4b8f7f0d2c66")
 
+_SPOKEN: Final = frozenset({"output", "intermediate"})
 _OWN: Final = frozenset({"executor_invoked", "executor_completed", "executor_failed"})
 
 
@@ -21,11 +22,24 @@ class Recorder:
         classify: Says of an executor id whether its outputs are outputs, intermediate or hidden.
         step: Name of the step in all of the hub; the ids of requests are made of it.
         metadata: What an executor may learn of its host.
+        tools: The tools that the run was given.
+        say: Told of each update of an agent's answer as it comes, in streaming mode; None where that is off.
     """
 
-    def __init__(self, classify: Callable[[str], Any], step: str, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        classify: Callable[[str], Any],
+        step: str,
+        metadata: dict[str, Any],
+        tools: list[Any] | None = None,
+        say: Callable[[WorkflowEvent[Any]], None] | None = None,
+    ) -> None:
         self._classify = classify
         self._step = step
+        self._tools = tools
+        self._say = say
+        self._answer: WorkflowEvent[Any] | None = None
+        self._updates: list[AgentResponseUpdate] = []
         self._made = 0
         self.host_metadata = metadata
         self.sent: list[WorkflowMessage] = []
@@ -35,12 +49,39 @@ class Recorder:
 
     async def send_message(self, message: WorkflowMessage) -> None:
         """Write down a message."""
+        whole = message.data.agent_response if isinstance(message.data, AgentExecutorResponse) else None
+        self._close(whole)
         self.sent.append(message)
 
     async def add_event(self, event: WorkflowEvent[Any]) -> None:
         """Write down an event, unless it is one that the fold itself records."""
-        if event.type not in _OWN:
+        if event.type in _OWN:
+            return
+        if self._say is not None and event.type in _SPOKEN and isinstance(event.data, AgentResponseUpdate):
+            self._say(event)
+            self._update(event, event.data)
+            return
+        self._close()
+        self.events.append(event)
+
+    def _update(self, event: WorkflowEvent[Any], update: AgentResponseUpdate) -> None:
+        """Take in a part of an answer: what is recorded is the whole answer, once."""
+        answer = self._answer
+        if answer is None or (answer.type, answer.executor_id) != (event.type, event.executor_id):
+            self._close()
+            self._answer = event
             self.events.append(event)
+        self._updates.append(update)
+
+    def _close(self, whole: AgentResponse[Any] | None = None) -> None:
+        if self._answer is not None:
+            self._answer.data = AgentResponse.from_updates(self._updates) if whole is None else whole
+            self._answer = None
+            self._updates = []
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        self._close()
 
     def next_request_id(self) -> str:
         """Make the id of a request: run again, the step makes the same ones, so that a mailed one stays alive."""
@@ -53,6 +94,7 @@ class Recorder:
 
     async def add_request_info_event(self, event: WorkflowEvent[Any]) -> None:
         """Write down a request to the world outside."""
+        self._close()
         self.requests.append(event)
         self.events.append(event)
 
@@ -79,12 +121,12 @@ class Recorder:
         self._classify = classifier
 
     def is_streaming(self) -> bool:
-        """Agents run without streaming; executors see what they see in process."""
-        return False
+        """Say whether agents run in streaming mode."""
+        return self._say is not None
 
-    def get_runtime_tools(self) -> None:
-        """No tools are given with a run."""
-        return None
+    def get_runtime_tools(self) -> list[Any] | None:
+        """Give the tools that the run was given."""
+        return self._tools
 
     def has_checkpointing(self) -> bool:
         """The host keeps the run; the framework's checkpoint storage is not used."""

@@ -204,10 +204,11 @@ class Barrier(msgspec.Struct, frozen=True):
     sent: bool = False
 
 
-def initial(graph: shape.Shape, message: refs.Ref, source: str) -> RunState:
-    """Give the state of a run whose start executor is due with the input."""
+def initial(graph: shape.Shape, message: refs.Ref, source: str, given: snapshot.Layer | None = None) -> RunState:
+    """Give the state of a run whose start executor is due with the input; its shared state holds what is given."""
     due = Delivery(graph.start, 0, (source,), (message,))
-    return RunState(1, (due,), (None,), snapshot.Snapshot(), definition=graph.definition)
+    seen = snapshot.Snapshot() if given is None else snapshot.put(snapshot.Snapshot(), given)
+    return RunState(1, (due,), (None,), seen, definition=graph.definition)
 
 
 def blank(graph: shape.Shape) -> RunState:

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 from perdure import errors
 from perdure.hosts.local import mailbox
 from perdure.payloads import refs
-from perdure.routes import hosted, runs
+from perdure.routes import runs
+from perdure.workflow import options
 
 T = TypeVar("T")
 
@@ -69,20 +70,35 @@ class BridgedRuns(Bridge):
     # What changes something is not abandoned when the client leaves: it may be half done.
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob] = (),
+        *,
+        given: options.RunOptions = options.NONE,
+        wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
         if wait <= 0:
-            return await self._call(lambda: self._inner.start(workflow, run_id, value, blobs), cancels=False)
-        return await self._call(lambda: self._start_and_wait(workflow, run_id, value, blobs, wait))
+            return await self._call(
+                lambda: self._inner.start(workflow, run_id, value, blobs, given=given), cancels=False
+            )
+        return await self._call(lambda: self._start_and_wait(workflow, run_id, value, blobs, given, wait))
 
     async def _start_and_wait(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob], wait: float
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        given: options.RunOptions,
+        wait: float,
     ) -> tuple[runs.Run, bool]:
         """Start and wait with one crossing of the loops; who leaves stops the waiting, never the starting."""
-        starting = asyncio.ensure_future(self._inner.start(workflow, run_id, value, blobs))
+        starting = asyncio.ensure_future(self._inner.start(workflow, run_id, value, blobs, given=given))
         run, new = await asyncio.shield(starting)
-        if run.status not in runs.ENDED and run.input_digest == hosted.input_digest(value):
+        if run.status not in runs.ENDED and run.input_digest == options.digest(value, given):
             run = await self._inner.wait(run_id, wait) or run
         return run, new
 
@@ -122,9 +138,9 @@ class BridgedRuns(Bridge):
         """Give a page of a run's events."""
         return await self._call(lambda: self._inner.events(run_id, after, limit))
 
-    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
         """Give a run's events as they come; the engine's side pauses while nobody takes them."""
-        pump = _Pump(self._there, self._home(), lambda: self._inner.follow(run_id, after))
+        pump = _Pump(self._there, self._home(), lambda: self._inner.follow(run_id, after, live=live))
         try:
             if not self._there.post(pump.begin):
                 raise _stopping()

@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from perdure import app as apps
@@ -22,7 +22,7 @@ from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, sdk, service, workflows
 from perdure.routes import runs, sessions, site
-from perdure.workflow import addresses, events, hosted, protocol
+from perdure.workflow import addresses, events, hosted, protocol, runtime_tools
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """The writer and the web server take the interpreter back from user code many times a second: waiting for it the
@@ -67,6 +67,22 @@ class _Silent:
 
 
 _SILENT: Final = _Silent()
+
+
+class Given(TypedDict, total=False):
+    """What a run may be given beside its input.
+
+    Attributes:
+        tools: Tools that its agents are offered beside their own.
+        function_invocation_kwargs: What tools are given.
+        client_kwargs: What chat clients are given.
+        stream: Whether its agents run in streaming mode.
+    """
+
+    tools: runtime_tools.Tools
+    function_invocation_kwargs: hosted.Kwargs
+    client_kwargs: hosted.Kwargs
+    stream: bool
 
 
 class RunFailed(errors.PerdureError):
@@ -137,7 +153,9 @@ class LocalHost:
         await self._close()
         self._forget()
 
-    async def run(self, workflow: str, value: Any, *, run_id: str | None = None, timeout: float = 60.0) -> list[Any]:
+    async def run(
+        self, workflow: str, value: Any, *, run_id: str | None = None, timeout: float = 60.0, **given: Unpack[Given]
+    ) -> list[Any]:
         """Run a workflow to its end and give its outputs.
 
         Args:
@@ -145,23 +163,40 @@ class LocalHost:
             value: Its input, of the type that its start executor takes.
             run_id: The run's id; made up if not given.
             timeout: How long to wait, seconds.
+            given: What :meth:`start` takes beside these.
 
         Raises:
             RunFailed: If the run failed or was terminated.
             TimeoutError: If it has not ended in time; it goes on.
         """
-        return await self.outputs(await self.start(workflow, value, run_id=run_id), timeout=timeout)
+        return await self.outputs(await self.start(workflow, value, run_id=run_id, **given), timeout=timeout)
 
-    async def start(self, workflow: str, value: Any, *, run_id: str | None = None) -> str:
+    async def start(self, workflow: str, value: Any, *, run_id: str | None = None, **given: Unpack[Given]) -> str:
         """Start a run and give its id; accepted for good when this returns.
+
+        Args:
+            workflow: The name it is hosted under.
+            value: Its input, of the type that its start executor takes.
+            run_id: The run's id; made up if not given.
+            given: ``tools``, ``function_invocation_kwargs``, ``client_kwargs`` and ``stream``, as ``Workflow.run()``
+                takes them. They hold for all of the run. A tool that is code must be one of the app's
+                ``runtime_tools``. In streaming mode ``runs.follow(run_id, live=True)`` gives what agents say while
+                they say it; outputs are whole responses.
 
         Raises:
             UsageError: If there is no such workflow.
-            InvalidInput: If the value is none of what it takes.
+            InvalidInput: If the value is none of what it takes, or the app does not know a tool.
         """
         found = self._workflow(workflow)
         ref, blobs = found.take(value)
-        started, _ = await self.runs.start(found.name, run_id or uuid.uuid4().hex, ref, blobs)
+        options, more = found.options(
+            given.get("tools"),
+            given.get("function_invocation_kwargs"),
+            given.get("client_kwargs"),
+            stream=given.get("stream", False),
+        )
+        id = run_id or uuid.uuid4().hex
+        started, _ = await self.runs.start(found.name, id, ref, [*blobs, *more], given=options)
         return started.id
 
     async def outputs(self, run_id: str, *, timeout: float = 60.0) -> list[Any]:

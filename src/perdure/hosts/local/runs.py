@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,24 @@ from opentelemetry import propagate
 from perdure.agents import naming as sessions
 from perdure.engine import engine, records
 from perdure.payloads import refs
-from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import answers, events, hosted, naming, orchestrator, run_state, values
+from perdure.workflow import (
+    activity,
+    answers,
+    deltas,
+    events,
+    hosted,
+    naming,
+    options,
+    orchestrator,
+    run_state,
+    values,
+)
 
 EVENTS_PAGE = 1000
+
+DELTA = "delta"
+"""The type of what is said and not recorded."""
 
 
 class EngineRuns:
@@ -32,17 +46,24 @@ class EngineRuns:
         self.stopping = False
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob] = (),
+        *,
+        given: options.RunOptions = options.NONE,
+        wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
         bound = self._bounds[workflow]
-        digest = input_digests.input_digest(value)
+        digest = options.digest(value, given)
         trace: dict[str, str] = {}
         propagate.inject(trace)
         view, new = await self._engine.begin(
             bound.orchestrator.name,
             run_id,
-            bound.start(value, trace),
+            bound.start(value, trace, given),
             input_digest=digest,
             definition=bound.hosted.shape.definition,
             blobs=blobs,
@@ -126,13 +147,22 @@ class EngineRuns:
             return []
         return [event_of(bound, run_id, event) for event in self._engine.events(run_id, after, limit)]
 
-    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
-        """Give the events with ids above ``after`` and those to come; ends after the final one."""
+    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
+        """Give the events with ids above ``after`` and those to come, perhaps with deltas; ends after the final one."""
         bound = self._bound_of(run_id)
         if bound is None:
             return
-        async for event in self._engine.follow(run_id, after):
-            yield event_of(bound, run_id, event)
+        recorded = self._engine.follow(run_id, after)
+        if not live:
+            async for event in recorded:
+                yield event_of(bound, run_id, event)
+            return
+        with bound.activities.deltas.listen(run_id) as listener:
+            async for said in deltas.among(recorded, listener):
+                if isinstance(said, activity.Delta):
+                    yield runs.Event(0, DELTA, time.time(), bound.delta(said))
+                else:
+                    yield event_of(bound, run_id, said)
 
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated; False if it had ended or is unknown."""

@@ -14,9 +14,8 @@ from opentelemetry import propagate
 from perdure import errors
 from perdure.hosts.replay import activities, client, log, starts, wire
 from perdure.payloads import records, refs, store
-from perdure.routes import hosted as input_digests
 from perdure.routes import runs
-from perdure.workflow import answers, events, hosted, naming, orchestrator, protocol, run_state, values
+from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
@@ -53,15 +52,22 @@ class ReplayRuns:
         self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
 
     async def start(
-        self, workflow: str, run_id: str, value: refs.Ref, blobs: Sequence[refs.Blob] = (), *, wait: float = 0.0
+        self,
+        workflow: str,
+        run_id: str,
+        value: refs.Ref,
+        blobs: Sequence[refs.Blob] = (),
+        *,
+        given: options.RunOptions = options.NONE,
+        wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
         bound = self._bounds[workflow]
-        digest = input_digests.input_digest(value)
+        digest = options.digest(value, given)
         trace: dict[str, str] = {}
         propagate.inject(trace)
         started, new = await self._starts.start(
-            bound.orchestrator.name, run_id, bound.start(value, trace), digest, blobs
+            bound.orchestrator.name, run_id, bound.start(value, trace, given), digest, blobs
         )
         if not new or wait > 0:
             same = started.digest == digest
@@ -159,8 +165,11 @@ class ReplayRuns:
         found = await self._log.read(run_id, after, limit, _tail(state))
         return await self._told(bound, run_id, found)
 
-    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
-        """Give the events with ids above ``after`` and those to come; ends after the final one."""
+    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
+        """Give the events with ids above ``after`` and those to come; ends after the final one.
+
+        What is only said live is not heard here: the agents speak in another process.
+        """
         state = await self._engine.get(run_id)
         bound = self._bound(state)
         if bound is None:

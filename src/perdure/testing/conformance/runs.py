@@ -17,8 +17,8 @@ import pytest
 
 from perdure import errors
 from perdure.payloads import refs
-from perdure.routes import hosted
 from perdure.routes import runs as store
+from perdure.workflow import options
 
 PATIENCE_SECONDS = 10.0
 
@@ -119,9 +119,18 @@ class BasicsSuite:
         await bench.start("echo", "r1", "one")
         again, new = await bench.start("echo", "r1", "two")
         assert not new
-        assert again.input_digest == hosted.input_digest(bench.accept("echo", "one")[0])
+        assert again.input_digest == options.digest(bench.accept("echo", "one")[0])
         assert (await bench.ended("r1")).output == ["one"]
         assert (await bench.start("gated", "r1"))[0].workflow == "echo"
+
+    async def test_options_are_part_of_what_a_run_was_started_with(self, bench: Bench) -> None:
+        """Another start with the same id, input and options is known from one with other options."""
+        value, blobs = bench.accept("echo", "one")
+        given = options.RunOptions(stream=True)
+        await bench.runs.start("echo", "r1", value, blobs, given=given)
+        again, _ = await bench.runs.start("echo", "r1", value, blobs, given=given, wait=5)
+        assert again.status == "Completed"
+        assert again.input_digest == options.digest(value, given) != options.digest(value)
 
     async def test_starts_of_one_id_at_once_agree(self, bench: Bench) -> None:
         """Exactly one of them is new."""
@@ -135,7 +144,7 @@ class BasicsSuite:
         await bench.start("echo", "r1", text)
         done = await bench.ended("r1")
         assert done.output == [text]
-        assert done.input_digest == hosted.input_digest(bench.accept("echo", text)[0])
+        assert done.input_digest == options.digest(bench.accept("echo", text)[0])
 
     async def test_an_unknown_run_is_none(self, bench: Bench) -> None:
         """Nothing is made up for an id that no run has."""
