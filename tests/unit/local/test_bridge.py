@@ -34,7 +34,7 @@ class Endless:
         self.closed = threading.Event()
         self.paused = threading.Event()
 
-    async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
         try:
             while True:
                 self.given += 1
@@ -82,7 +82,7 @@ async def test_a_start_is_finished_even_when_its_client_has_left(engine_loop: as
         def __init__(self) -> None:
             self.begun, self.go, self.done = threading.Event(), asyncio.Event(), threading.Event()
 
-        async def start(self, *_: object) -> Any:
+        async def start(self, *_: object, **given: object) -> Any:
             self.begun.set()
             await self.go.wait()
             self.done.set()
@@ -101,7 +101,7 @@ async def test_a_start_is_finished_even_when_its_client_has_left(engine_loop: as
 
 async def test_an_iterator_that_fails_fails_its_reader(engine_loop: asyncio.AbstractEventLoop) -> None:
     class Broken:
-        async def follow(self, run_id: str, after: int = 0) -> AsyncIterator[runs.Event]:
+        async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
             yield runs.Event(1, "note", 0.0, {})
             raise ValueError("broken")
 
