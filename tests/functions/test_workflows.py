@@ -134,6 +134,16 @@ async def test_a_workflow_that_was_called_waits_for_a_person_also_through_a_cras
     assert (await app.ended(outer))["output"] == ["draft: False"]
 
 
+async def test_a_workflow_that_is_called_under_the_id_of_another_living_run_fails(serve: Any) -> None:
+    app = await serve("beside")
+    await app.ask("POST", "/api/start/dafx-approval/the-approval", json="another draft")
+    await parked(app, "the-approval")
+    ended = await app.ended(await app.start("approved", json.dumps("draft")))
+
+    assert ended["runtimeStatus"] == "Failed"
+    assert "'the-approval' exists with another input" in ended["output"]
+
+
 async def test_a_workflow_that_fails_fails_its_caller_with_the_reason_after_its_retries(serve: Any) -> None:
     app = await serve("beside")
     ended = await app.ended(await app.start("stubborn", {"pieces": -1}))

@@ -12,7 +12,8 @@ from perdure import errors
 from perdure.engine import records
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import shim
-from perdure.routes import runs
+from perdure.routes import hosted as input_digests
+from perdure.routes import messages, runs
 from perdure.workflow import hosted, protocol
 
 ACTIVITY = "@workflow"
@@ -53,13 +54,17 @@ class Workflows:
             InvalidInput: If the workflow takes no such input.
         """
         step: shim.Step = call
+        workflow = self._bounds[step.name].hosted
+        ref, blobs = workflow.accept(_json(step.input), messages.JSON)
         # What an attempt before a crash has started has the same id and input: it is found, not started again.
-        await self.start(step.name, step.child_id, step.input)
-        run = None
-        while run is None or run.status not in runs.ENDED:
-            run = await self.runs.wait(step.child_id, WAIT_SECONDS)
-            if run is None:
+        run, new = await self.runs.start(workflow.name, step.child_id, ref, blobs)
+        if not new and (run.workflow != workflow.name or run.input_digest != input_digests.input_digest(ref)):
+            raise WorkflowFailed(f"The run {step.child_id!r} exists with another input; call it under another id.")
+        while run.status not in runs.ENDED:
+            waited = await self.runs.wait(step.child_id, WAIT_SECONDS)
+            if waited is None:
                 raise WorkflowFailed(f"The run {step.child_id!r} of {step.name!r} was deleted.")
+            run = waited
         if run.failure is not None:
             raise WorkflowFailed(f"{step.name!r} {run.status.lower()}: {run.failure.type}: {run.failure.message}")
         text = msgspec.json.encode(run.output)
@@ -78,7 +83,7 @@ class Workflows:
             InvalidInput: If the workflow takes no such input.
         """
         bound = self._bounds[name]
-        ref, blobs = bound.hosted.accept(_json(value), "application/json")
+        ref, blobs = bound.hosted.accept(_json(value), messages.JSON)
         return await self.runs.start(bound.hosted.name, run_id, ref, blobs)
 
     async def raise_event(self, run_id: str, name: str, value: Any) -> bool:
@@ -88,7 +93,7 @@ class Workflows:
             InvalidInput: If the answer does not fit.
             LookupError: If the run has no such request.
         """
-        became = await self.runs.answer(run_id, name, _json(value), "application/json")
+        became = await self.runs.answer(run_id, name, _json(value), messages.JSON)
         if became == "unknown":
             raise LookupError(
                 f"The run {run_id!r} has no request {name!r}: an event of a workflow is the answer to a request, "
