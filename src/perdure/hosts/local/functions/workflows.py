@@ -12,9 +12,8 @@ from perdure import errors
 from perdure.engine import records
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import shim
-from perdure.routes import hosted as input_digests
 from perdure.routes import messages, runs
-from perdure.workflow import hosted, protocol
+from perdure.workflow import hosted, options, protocol
 
 ACTIVITY = "@workflow"
 """A workflow as a sub-orchestration of a hand-written one: a run that is started once and waited for."""
@@ -58,7 +57,7 @@ class Workflows:
         ref, blobs = workflow.accept(_json(step.input), messages.JSON)
         # What an attempt before a crash has started has the same id and input: it is found, not started again.
         run, new = await self.runs.start(workflow.name, step.child_id, ref, blobs)
-        if not new and (run.workflow != workflow.name or run.input_digest != input_digests.input_digest(ref)):
+        if not new and (run.workflow != workflow.name or run.input_digest != options.digest(ref, options.NONE)):
             raise WorkflowFailed(f"The run {step.child_id!r} exists with another input; call it under another id.")
         while run.status not in runs.ENDED:
             waited = await self.runs.wait(step.child_id, WAIT_SECONDS)
