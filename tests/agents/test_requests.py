@@ -4,12 +4,10 @@ import base64
 import json
 from typing import Any
 
-import pydantic
 import pytest
 from agent_framework import Content, tool
 from tests.agents import world
 
-from perdure.agents import requests
 from perdure.testing import ModelServer, ScriptedChatClient, tool_call
 
 SCHEMA = {
@@ -121,14 +119,6 @@ async def test_a_response_format_with_everything_that_schemas_may_have_reaches_t
         answer = await served.say("How is Oslo?", response_format=schema)
 
     assert answer.status_code == 200 and client.requests[0].options["response_format"] == schema
-
-
-def test_a_model_class_in_code_is_a_response_format_that_travels() -> None:
-    class Weather(pydantic.BaseModel):
-        city: str
-
-    asked = requests.Request((), response_format=Weather)
-    assert requests.of_value(requests.to_value(asked)).response_format is Weather
 
 
 async def test_tools_are_called_unless_told_otherwise() -> None:

@@ -11,6 +11,7 @@ from agent_framework import AgentSession
 from tests.agents.test_idempotency import Gate
 
 from perdure import AgentSessionId, DurableAgentSession, UsageError
+from perdure.hosts.local.functions import agents, shim
 from perdure.testing import ScriptedChatClient
 
 from .conftest import PATIENCE_SECONDS, ROOT, Serve, Served
@@ -163,6 +164,26 @@ async def test_a_reset_of_an_agents_entity_forgets_the_conversation(serve: Serve
 
     assert await served.output("forgotten") == {"status": "reset"}
     assert told(client) == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "why"),
+    [
+        ("run", {"message": ""}, "Message is required"),
+        ("run", {"messages": [7]}, "/messages/0"),
+        ("forget", {}, "An agent has no operation 'forget'"),
+    ],
+)
+async def test_a_signal_that_an_agent_cannot_take_is_logged(
+    serve: Serve, operation: str, body: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, client = await serving(serve)
+    message = shim.Step(0, "signal", "@dafx-writer@s1", json.dumps(body), operation=operation, request="r")
+
+    with pytest.raises(agents.Refused, match=why):
+        await served.host.functions.entities.take(message)
+
+    assert why in caplog.text and client.requests == []
 
 
 async def test_a_crash_in_the_model_call_neither_loses_nor_doubles_a_turn(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ from perdure.agents import calls, hosted, naming
 from perdure.hosts.local import sessions
 from perdure.hosts.local.functions import shim
 from perdure.routes import views
+
+log = logging.getLogger("perdure.functions")
 
 
 class Refused(errors.PerdureError):
@@ -43,7 +46,15 @@ class Agents:
             Refused: If the agent fails or cannot do it.
             HubError: If it could not be made durable: it was not accepted.
         """
-        bound = self._bounds[entity.casefold()]
+        try:
+            return await self._take(self._bounds[entity.casefold()], key, message)
+        except Refused as refused:
+            if message.kind == "signal":
+                # Nobody else is told of it.
+                log.error("Agent %r took no message for session %r: %s", entity, key, refused)
+            raise
+
+    async def _take(self, bound: hosted.Bound, key: str, message: shim.Step) -> str:
         try:
             naming.legal_session_key(key)
         except ValueError as error:
