@@ -21,12 +21,14 @@ from agent_framework import (
     Case,
     Default,
     Executor,
+    Message,
     Workflow,
     WorkflowBuilder,
     WorkflowContext,
     WorkflowExecutor,
     executor,
     handler,
+    tool,
 )
 
 from perdure import testing
@@ -67,7 +69,10 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An executor; one of kind ``sub`` wraps a program, whose outputs are the run's own if ``direct``."""
+    """An executor; one of kind ``sub`` wraps a program, whose outputs are the run's own if ``direct``.
+
+    An agent with a ``tool`` calls it before it answers.
+    """
 
     id: str
     kind: NodeKind
@@ -75,6 +80,7 @@ class Node:
     hooks: bool = False
     inner: Program | None = None
     direct: bool = False
+    tool: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +336,9 @@ def _executor(node: Node, log: Log) -> Executor:
     if node.kind == "sub":
         return Sub(node, log)
     if node.kind == "agent":
-        client = testing.ScriptedChatClient(lambda messages, options: f"{node.id}:{messages[-1].text}")
-        return AgentExecutor(Agent(client, name=node.id, id=node.id), id=node.id)
+        client = testing.ScriptedChatClient(lambda messages, options: _answer(node, messages))
+        agent = Agent(client, name=node.id, id=node.id, tools=[_weigh] if node.tool else None)
+        return AgentExecutor(agent, id=node.id)
     if node.kind == "function":
         behaviour = Behaviour(node, log)
 
@@ -340,6 +347,21 @@ def _executor(node: Node, log: Log) -> Executor:
 
         return executor(id=node.id)(act)
     return _CLASSES[node.kind, node.hooks](node, log)
+
+
+def _answer(node: Node, messages: Sequence[Message]) -> Any:
+    results = [content.result for content in messages[-1].contents if content.type == "function_result"]
+    if results:
+        return f"{node.id}:{results[0]}"
+    if node.tool:
+        return testing.tool_call("weigh", {"text": messages[-1].text})
+    return f"{node.id}:{messages[-1].text}"
+
+
+@tool(name="weigh")
+def _weigh(text: str) -> str:
+    """Weigh a text."""
+    return f"{len(text)}g {text}"
 
 
 def _measure(given: Any) -> tuple[int, int]:
@@ -405,6 +427,8 @@ def generate(seed: int) -> Program:
             intermediate_from = tuple(rng.sample(rest, rng.randint(1, len(rest))))
     value = rng.choice([Number(rng.randint(1, 5), rng.randint(0, 9)), Word(rng.randint(1, 5), "start")])
     limit = rng.randint(1, 5) if rng.random() < 0.12 else 60
+    equipped = random.Random(f"tools {seed}")
+    nodes = [replace(node, tool=node.kind == "agent" and equipped.random() < 0.5) for node in nodes]
     return Program(tuple(nodes), tuple(groups), value, limit, output_from, intermediate_from)
 
 

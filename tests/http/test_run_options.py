@@ -50,7 +50,7 @@ class Halting(testing.ScriptedChatClient):
         self.heard = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    async def _stream(self, request: Any) -> Any:
+    async def _stream(self, request: Any) -> AsyncIterator[Any]:
         self.loop = asyncio.get_running_loop()
         await self.listening.wait()
         async for update in super()._stream(request):

@@ -59,11 +59,11 @@ class Run:
         trace: Trace context of its start.
         fail_on_conflict: Whether two siblings that write one key fail the run.
         show: Tells the world which requests are open.
-        options: What it was given beside its input.
+        given: What it was given beside its input.
         top: The run's own level.
     """
 
-    __slots__ = ("activity", "fail_on_conflict", "host", "options", "policies", "show", "top", "trace")
+    __slots__ = ("activity", "fail_on_conflict", "given", "host", "policies", "show", "top", "trace")
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Run:
         state: run_state.RunState,
         given: options.RunOptions = options.NONE,
     ) -> None:
-        self.options = given
+        self.given = given
         self.host = host
         self.activity = activity
         self.policies = policies
@@ -306,8 +306,8 @@ def _step(
             level.run.trace,
             level.path,
             turned,
-            level.run.options.stream and not level.path,
-            level.run.options.tools,
+            level.run.given.stream and not level.path,
+            level.run.given.tools,
         ),
         executor=delivery.executor,
         superstep=state.superstep,
