@@ -14,7 +14,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 from agent_framework import AgentExecutor, SupportsAgentRun, Workflow
 
-from perdure.agents import callbacks, durable_agent, function_tasks, overheard
+from perdure.agents import callbacks, durable_agent, function_tasks, overheard, workflow_agent
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming as agent_naming
 from perdure.payloads import codec, registry
@@ -111,7 +111,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             else self.max_poll_retries * self.poll_interval_seconds
         )
         self.app_folder = pathlib.Path(app_folder).resolve() if app_folder is not None else _folder_of_caller()
-        known = registry.Registry(self.app_folder)
+        known = self._known = registry.Registry(self.app_folder)
         known.add(*types)
         coder = self._codec = codec.Codec(known, allow_pickle=allow_pickle, pickle_key=pickle_key)
         policies = self._policies = policy.Options(retry, timeouts, deadlines)
@@ -185,6 +185,9 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
             raise ValueError(
                 "An agent needs a name to be hosted under: give it one with name=..., or say entity_id=..."
             )
+        if isinstance(agent, workflow_agent.Hosted):
+            for annotation in workflow_agent.value_types(agent):
+                self._known.add_annotation(annotation)
         there = self.hosted_agents.get(name)
         if there is not None and there.agent is agent:
             log.warning("Agent %r is hosted already; it was not added again.", name)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from agent_framework import SupportsAgentRun
 
-from perdure.agents import callbacks, log, naming, orchestrator, records, requests, turn
+from perdure.agents import callbacks, log, naming, orchestrator, records, requests, turn, workflow_agent
 from perdure.payloads import codec, refs, store
 from perdure.workflow import isolation, policy, protocol, values
 
@@ -85,7 +85,15 @@ class Bound:
         self.hosted = hosted
         self._shelf = shelf
         template = isolation.Template(cast(Any, hosted.agent))
-        self.turns = turn.Turns(hosted.name, template.copy, hosted.callback, shelf, hosted.retry)
+        built = hosted.agent
+
+        def copy(instance_id: str) -> Any:
+            copied = cast(Any, template.copy(instance_id))
+            if isinstance(built, workflow_agent.Hosted):
+                return workflow_agent.Sessioned(copied, built, self.values_of(instance_id))
+            return copied
+
+        self.turns = turn.Turns(hosted.name, copy, hosted.callback, shelf, hosted.retry)
         self.activity_name = naming.activity(hosted.name)
         self.orchestrator = orchestrator.SessionOrchestrator(
             naming.orchestration(hosted.name), self.activity_name, self.turns.release

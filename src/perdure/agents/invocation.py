@@ -8,10 +8,11 @@ import logging
 from collections.abc import AsyncIterable
 from typing import Any, Final
 
+import msgspec
 from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession
 
 from perdure import errors
-from perdure.agents import callbacks, requests
+from perdure.agents import approvals, callbacks, requests, workflow_agent
 
 NO_TOOLS: Final = "none"
 
@@ -61,6 +62,7 @@ async def run(
         Unfit: If it cannot do what is asked, or its answer is not what was asked for.
     """
     given = _arguments(agent, request)
+    request = _approved(agent, request, session)
     streams = callback is not None and takes(agent.run, "stream")
     heard: list[AgentResponseUpdate] = []
     response: Any = None
@@ -92,6 +94,16 @@ async def run(
     if callback is not None:
         await tell(callback.on_agent_response, response, context)
     return response
+
+
+def _approved(agent: object, request: requests.Request, session: AgentSession) -> requests.Request:
+    if isinstance(agent, workflow_agent.Sessioned):
+        # It knows what it has asked, and reads the answers itself.
+        return request
+    try:
+        return msgspec.structs.replace(request, messages=tuple(approvals.resolved(request.messages, session)))
+    except approvals.NothingAsked as error:
+        raise Broken(None) from error
 
 
 async def streamed(

@@ -47,7 +47,7 @@ class Memory:
         """Remember what the histories are, to see later what was changed in them."""
         self._marks = {
             source: [marks.of(run, message) for message in history]
-            for source, history in _histories(self.session).items()
+            for source, history in histories(self.session).items()
         }
 
     def changes(self, run: values.RunValues, turn: log.Messages) -> dict[str, records.History]:
@@ -57,7 +57,7 @@ class Memory:
         """
         changes: dict[str, records.History] = {}
         marked: dict[str, list[marks.Mark]] = {}
-        for source, history in _histories(self.session).items():
+        for source, history in histories(self.session).items():
             before = self._marks.get(source, [])
             keep = 0
             for mark, message in zip(before, history, strict=False):
@@ -78,9 +78,9 @@ class Memory:
         Raises:
             CodecError: If a provider keeps what cannot be encoded; says which and where.
         """
-        histories = _histories(self.session)
+        kept_apart = histories(self.session)
         state = {
-            source: {key: item for key, item in kept.items() if key != HISTORY} if source in histories else kept
+            source: {key: item for key, item in kept.items() if key != HISTORY} if source in kept_apart else kept
             for source, kept in self.session.state.items()
         }
         value = {"state": state, "service": self.session.service_session_id}
@@ -128,7 +128,7 @@ def restore(run: values.RunValues, session: AgentSession, head: refs.Ref | None,
     return memory
 
 
-def _histories(session: AgentSession) -> dict[str, list[Message]]:
+def histories(session: AgentSession) -> dict[str, list[Message]]:
     """The histories that lie in a session's state, themselves and no copies."""
     found: dict[str, list[Message]] = {}
     for source, kept in session.state.items():

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 import pydantic
-from agent_framework import Content, Message
+from agent_framework import AgentResponse, Content, Message, WorkflowAgent
 
 from perdure import errors
 
@@ -104,6 +104,17 @@ def is_model(response_format: Any) -> TypeGuard[type[pydantic.BaseModel]]:
     return isinstance(response_format, type) and issubclass(response_format, pydantic.BaseModel)
 
 
+def open_in(response: AgentResponse[Any]) -> list[Content]:
+    """Give what a response asks of whoever it answers: an approval, or what a workflow wants to be told."""
+    return [
+        content
+        for message in response.messages
+        for content in message.contents
+        if content.user_input_request
+        or (content.type == "function_call" and content.name == WorkflowAgent.REQUEST_INFO_FUNCTION_NAME)
+    ]
+
+
 def _contents(message: Any) -> list[Content]:
     if message is None:
         return []
@@ -153,6 +164,24 @@ def _hosted_file(part: Part, where: str) -> Content:
     return Content.from_hosted_file(_string(part, "file_id", where), name=_name(part, where))
 
 
+def _result(part: Part, where: str) -> Content:
+    """Read an answer to what a workflow asks."""
+    if "result" not in part:
+        raise _invalid(f"{where}/result", "it must be there")
+    found = Content.from_function_result(_string(part, "call_id", where), result="")
+    found.result = part["result"]
+    return found
+
+
+def _approval(part: Part, where: str) -> Content:
+    """Read an answer to a request for approval; what is approved is what was asked, and is not read here."""
+    approved = part.get("approved")
+    if not isinstance(approved, bool):
+        raise _invalid(f"{where}/approved", "it must be true or false")
+    name = _string(part, "id", where)
+    return Content.from_function_approval_response(approved, name, Content.from_function_call(name, ""))
+
+
 _PARTS: Final[Mapping[str, Callable[[Part, str], Content]]] = {
     "text": _text,
     "input_text": _text,
@@ -163,6 +192,8 @@ _PARTS: Final[Mapping[str, Callable[[Part, str], Content]]] = {
     "file": _file,
     "input_file": _file,
     "hosted_file": _hosted_file,
+    "function_result": _result,
+    "function_approval_response": _approval,
 }
 
 

@@ -241,6 +241,8 @@ def _answer(asked: Asked, turn: sessions.Turn | None, *, as_text: bool) -> messa
     }
     if turn is not None:
         shown["message_count"] = 2 * turn.number
+        if turn.requests:
+            shown["requests"] = list(turn.requests)
     if reason is not None:
         shown["error"] = reason
     return messages.json(shown, status, headers)

@@ -30,6 +30,7 @@ class Turn(msgspec.Struct, frozen=True):
         asked: What was asked, as plain JSON messages; left out unless a conversation is read.
         answered: What was answered, likewise.
         request_digest: Digest of the request, to tell a repeated one from a clash.
+        requests: What the agent asks before it goes on, as plain JSON contents.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Turn(msgspec.Struct, frozen=True):
     asked: Sequence[Any] = ()
     answered: Sequence[Any] = ()
     request_digest: bytes = b""
+    requests: Sequence[Any] = ()
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -150,6 +150,17 @@ def withdrawn(
     return (request_id,)
 
 
+def taken(kind: Any, asked: Any, value: Any) -> Any:
+    """Take a value, live or as it came out of JSON, as the answer to what was asked.
+
+    Raises:
+        InvalidInput: If it does not fit the type.
+    """
+    if kind is Content and not isinstance(value, Content):
+        value = _content(asked, value) or value
+    return value if graph.is_instance_of(value, kind) else reader(kind).convert(value)
+
+
 def reader(kind: Any) -> start_input.StartInput:
     """Make what reads values of a type."""
     return start_input.StartInput((kind,), lambda value: graph.is_instance_of(value, kind))

@@ -111,7 +111,7 @@ class Kind:
             if self._hooks:
                 await executor.on_checkpoint_restore(saved)
             else:
-                _put(executor, saved)
+                put(executor, saved)
                 live.changed.clear()
                 live.changed.update(_marks(executor, self._slots, values))
             live.ref = ref
@@ -174,7 +174,25 @@ class Kind:
         live.stays.update(behind)
 
 
-def _put(executor: Executor, carried: dict[str, Any]) -> None:
+def changed(executor: Executor, built: Executor, values: shared_state.Values) -> dict[str, Any] | None:
+    """Give what an executor's attributes are that differ from those it was built with, for ``put``; None if none do.
+
+    What cannot be encoded is left out.
+    """
+    slots = _slots(type(executor))
+    before, found = _marks(built, slots, values), _attributes(executor, slots)
+    marks = {name: _mark(value, values, None) for name, value in found.items()}
+    carried = {
+        name: found[name]
+        for name, mark in marks.items()
+        if not isinstance(mark, _Behind) and mark != before.get(name, _Behind)
+    }
+    gone = [name for name in before if name not in marks]
+    return {"set": carried, "gone": gone} if carried or gone else None
+
+
+def put(executor: Executor, carried: dict[str, Any]) -> None:
+    """Give an executor the attributes that were carried along."""
     for name, value in carried["set"].items():
         setattr(executor, name, value)
     for name in carried["gone"]:

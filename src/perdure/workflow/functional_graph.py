@@ -14,13 +14,14 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import agent_framework
-from agent_framework import FunctionalWorkflow, RunContext, StepWrapper, WorkflowEvent
+from agent_framework import FunctionalWorkflow, FunctionalWorkflowAgent, RunContext, StepWrapper, WorkflowEvent
 
 from perdure.workflow import addresses, graph, recorder
 
 CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "agent_framework._workflows._functional": {
         "FunctionalWorkflow": (),
+        "FunctionalWorkflowAgent.run": ("messages", "responses", "checkpoint_id", "checkpoint_storage"),
         "FunctionalWorkflow._execute": ("self", "ctx", "message"),
         "FunctionalWorkflow.run": ("self", "message", "responses", "checkpoint_id", "checkpoint_storage", "kwargs"),
         "FunctionalWorkflow._classify_signature": ("func",),
@@ -108,6 +109,19 @@ def _entering(ctx: RunContext, kind: str) -> Callable[..., str]:
         return key
 
     return enter
+
+
+def workflow_of(agent: FunctionalWorkflowAgent) -> FunctionalWorkflow:
+    """Give the workflow that an agent stands for."""
+    return agent._workflow  # pyright: ignore[reportPrivateUsage]
+
+
+def another_agent(agent: FunctionalWorkflowAgent) -> FunctionalWorkflowAgent:
+    """Give an agent for a workflow of its own."""
+    built = workflow_of(agent)
+    function = built._func  # pyright: ignore[reportPrivateUsage]
+    workflow = FunctionalWorkflow(function, name=built.name, description=built.description)
+    return FunctionalWorkflowAgent(workflow=workflow, name=agent.name, description=agent.description)
 
 
 def input_type(workflow: FunctionalWorkflow) -> Any:

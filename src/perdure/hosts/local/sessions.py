@@ -13,7 +13,7 @@ from agent_framework import AgentResponse
 from opentelemetry import propagate
 
 from perdure import errors
-from perdure.agents import hosted, log, naming, records
+from perdure.agents import hosted, log, naming, records, requests
 from perdure.engine import engine
 from perdure.engine import records as instances
 from perdure.payloads import plain, refs
@@ -224,6 +224,7 @@ class EngineSessions:
             asked,
             answered,
             entry.request,
+            [] if response is None else [plain.to_plain(content) for content in requests.open_in(response)],
         )
 
     def _forget(self, instance_id: str, correlation_id: str, future: asyncio.Future[records.Told]) -> None:
