@@ -57,6 +57,7 @@ def test_a_functional_workflow_has_what_is_read_of_it() -> None:
         return await one(number)
 
     assert [name for name in functional_graph.STEP_ATTRIBUTES if not hasattr(one, name)] == []
+    assert [name for name in functional_graph.AGENT_ATTRIBUTES if not hasattr(whole.build().as_agent(), name)] == []
     assert whole.build()._func is whole.__wrapped__  # type: ignore[attr-defined]
 
 
@@ -86,6 +87,7 @@ def test_what_is_touched_of_the_functional_internals_is_in_the_contract() -> Non
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
     }
     known = {name.rpartition(".")[2] for name in names} | set(functional_graph.STEP_ATTRIBUTES)
+    known |= set(functional_graph.AGENT_ATTRIBUTES)
     own = {"_executes", "_made", "_metadata", *vars(functional_graph.Another)}
     assert touched <= known | own
 

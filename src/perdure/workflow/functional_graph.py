@@ -39,6 +39,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
 }
 """Module, name and parameters of everything private that perdure calls."""
 
+AGENT_ATTRIBUTES: Final = ("_workflow",)
 STEP_ATTRIBUTES: Final = ("_func", "_replay_key", "_wrapper_identity_is_durable", "_wrapper_source_identity", "name")
 STATE_KEYS: Final = ("_step_cache", "_step_cache_auto_request_info_counts", "_original_message")
 """What a checkpoint of a functional workflow holds beside the user's own state."""
