@@ -183,6 +183,65 @@ async def test_a_run_that_failed_inside_is_rewound_to_where_it_failed(site: Site
     assert site.did == ["s1", "s2", "s3", "s3", "s4"]
 
 
+class Beside(Executor):
+    """Fails while a stage of the sub-workflow works."""
+
+    @handler
+    async def work(self, text: str, ctx: WorkflowContext[str, str]) -> None:
+        await SITE.reached.wait()
+        await SITE.visit(self.id)
+        await ctx.yield_output(self.id)
+
+
+@pytest.mark.parametrize("crash", [True, False])
+async def test_a_run_that_failed_beside_a_sub_workflow_is_rewound_with_what_that_had_done(
+    site: Site, crash: bool
+) -> None:
+    def beside() -> Workflow:
+        outer, child, publisher = Outer(id="outer"), WorkflowExecutor(stages(), id="level1"), nested.Publisher(id="p")
+        builder = WorkflowBuilder(start_executor=outer, name="parent")
+        return builder.add_fan_out_edges(outer, [child, Beside(id="beside")]).add_edge(child, publisher).build()
+
+    site.held = "s3"
+    site.broken["beside"] = 1
+    async with desk.hosted(desk.app_of(beside)) as start:
+        at = await start("x")
+        failure = await failed(at)
+        if crash:
+            await at.again()
+        site.gate.set()
+        await rewind(at)
+        output = await at.output()
+
+    assert failure.message == "beside is broken"
+    assert sorted(output) == ["beside", OUTPUT]
+    assert sorted(site.did) == ["beside", "beside", "s1", "s2", "s3", "s3", "s4"]
+
+
+async def test_a_sub_workflow_whose_outputs_could_not_be_routed_does_not_work_again_when_rewound(site: Site) -> None:
+    def choosy() -> Workflow:
+        def condition(text: Any) -> bool:
+            site.did.append("condition")
+            if site.broken.pop("condition", 0):
+                raise LookupError("which way?")
+            return True
+
+        child, publisher = WorkflowExecutor(stages(), id="level1"), nested.Publisher(id="p")
+        builder = WorkflowBuilder(start_executor=child, name="parent")
+        return builder.add_edge(child, publisher, condition=condition).build()
+
+    site.broken["condition"] = 1
+    async with desk.hosted(desk.app_of(choosy)) as start:
+        at = await start("x")
+        failure = await failed(at)
+        await rewind(at)
+        output = await at.output()
+
+    assert failure.type == "LookupError"
+    assert output == [OUTPUT]
+    assert site.did == ["s1", "s2", "s3", "s4", "condition", "condition"]
+
+
 @pytest.mark.parametrize("key", ["s3", "level1", "*"])
 async def test_a_step_inside_is_tried_again_by_itself(site: Site, key: str) -> None:
     site.broken["s3"] = 2
@@ -243,6 +302,18 @@ async def test_the_events_tell_what_goes_on_inside_and_where(site: Site) -> None
     assert outside == [
         (type, name) for name in ("outer", "level1") for type in ("executor_invoked", "executor_completed")
     ] + [("executor_invoked", "publisher"), ("output", "publisher"), ("executor_completed", "publisher")]
+
+
+async def test_the_graph_shows_those_of_sub_workflows() -> None:
+    async with desk.hosted(desk.app_of(lambda: wrapped(stages(), 2))) as start:
+        at = await start("x")
+        graph = (await at.client.get(f"{at.host.url}/api/workflow/parent")).json()
+    inner = {node["id"]: node for node in graph["nodes"]}["level1"]["workflow"]
+    innermost = inner["nodes"][0]["workflow"]
+
+    assert (inner["name"], inner["start"], innermost["name"]) == ("inner2", "level2", "stages")
+    assert [node["id"] for node in innermost["nodes"]] == ["s1", "s2", "s3", "s4"]
+    assert innermost["edges"][0] == {"from": "s1", "to": "s2", "kind": "single"}
 
 
 async def test_a_run_that_is_cancelled_inside_ends_there_and_leaves_nothing(site: Site) -> None:

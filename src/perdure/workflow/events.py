@@ -60,6 +60,7 @@ _OUTER: Final = frozenset(
         "output",
         "intermediate",
         "request_info",
+        "request_withdrawn",
         "response",
         "definition_changed",
     }

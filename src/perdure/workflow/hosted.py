@@ -205,12 +205,7 @@ class HostedWorkflow:
         }
 
     def _drawn(self) -> dict[str, Any]:
-        kinds = zip(self.shape.executors, self.shape.types, strict=True)
-        return {
-            "nodes": [{"id": executor, "type": kind} for executor, kind in kinds],
-            "edges": list(_edges(self.workflow, self.shape)),
-            "mermaid": WorkflowViz(self.workflow).to_mermaid(),
-        }
+        return {**_graph(self.workflow, self.shape), "mermaid": WorkflowViz(self.workflow).to_mermaid()}
 
     def bind(self, payloads: store.PayloadStore, *, shared: bool = False) -> Bound:
         """Put the workflow on a store of payloads, ready to run.
@@ -399,6 +394,17 @@ def activities_of(bound: Bound) -> Mapping[str, protocol.Activity]:
 
 def _no_payload(digest: bytes, owner: str) -> bytes:
     raise errors.PayloadMissing("A type is never kept in the store.", "This is an error of perdure's: report it.")
+
+
+def _graph(workflow: Workflow, found: shape.Shape) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = []
+    for (executor_id, executor), kind in zip(workflow.executors.items(), found.types, strict=True):
+        node: dict[str, Any] = {"id": executor_id, "type": kind}
+        if (wrapped := graph.inner(executor)) is not None:
+            within = found.inside[executor_id]
+            node["workflow"] = {"name": within.workflow, "start": within.start, **_graph(wrapped, within)}
+        nodes.append(node)
+    return {"nodes": nodes, "edges": list(_edges(workflow, found))}
 
 
 def _edges(workflow: Workflow, found: shape.Shape) -> Iterator[dict[str, Any]]:

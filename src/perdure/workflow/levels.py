@@ -338,14 +338,14 @@ def _settle(level: Level, landed: protocol.Landed, hear: Hear) -> protocol.Failu
         if turn is None:
             return _failed(level, executor, _became_a_wrapper(executor))
         return _enter(level, turn, result.entered)
-    if level.turns and (done := level.turns.pop(name.removeprefix(f"{EXIT}/"), None)) is not None and done.until:
-        level.host.cancel(f"{attempts.TIMEOUT}/{run_state.key(state.superstep, state.due[position])}")
     for event in result.events:
         level.host.emit(event)
     level.host.emit(events.of("executor_completed", state.superstep, executor))
     if result.failure is not None:
-        # What it did is not taken in: a run that is rewound routes it again.
+        # What it did is not taken in: a run that is rewound routes it again. A sub-workflow has had its turn.
         return result.failure
+    if level.turns:
+        _close(level, name.removeprefix(f"{EXIT}/"))
     asked = bool(result.requests) and not level.path
     if asked:
         result = deadlines.opened(level.host, level.run.policies, state, result)
@@ -434,6 +434,12 @@ def _to_idle(level: Level, announced: bool) -> protocol.Stepping[protocol.Failur
 
 def _nothing(landed: protocol.Landed) -> None:
     """What lands inside and belongs to no step any more."""
+
+
+def _close(level: Level, name: str) -> None:
+    turn = level.turns.pop(name, None)
+    if turn is not None and turn.until:
+        level.host.cancel(f"{attempts.TIMEOUT}/{name}")
 
 
 def _late(level: Level, key: str) -> _Turn | None:

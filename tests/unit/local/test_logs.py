@@ -48,6 +48,19 @@ def test_a_run_has_a_line_for_its_start_each_superstep_and_its_end() -> None:
     ]
 
 
+def test_what_goes_on_inside_a_sub_workflow_is_named_with_what_wraps_it() -> None:
+    lines = written(
+        event(1, "superstep_started", superstep=1),
+        event(2, "executor_invoked", superstep=1, executorId="child"),
+        event(3, "executor_invoked", superstep=1, executorId="writer", path=["child", "deeper"]),
+        event(4, "executor_failed", executorId="writer", path=["child"], error={"type": "E", "message": "no"}),
+        event(5, "superstep_completed", superstep=1),
+    )
+
+    assert lines[0].endswith("executor failed: child/writer: E: no")
+    assert "superstep 1: child, child/deeper/writer" in lines[1]
+
+
 def test_a_failed_run_says_why() -> None:
     assert written(event(1, "failed", error={"type": "ValueError", "message": "no"}))[0].endswith(
         "failed: ValueError: no"

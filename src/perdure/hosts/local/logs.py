@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import click
@@ -68,7 +68,7 @@ class RunLog:
         kind, data = event.type, event.data
         progress = self._progress.setdefault(run_id, _Progress())
         if kind == "executor_invoked":
-            progress.executors.append(str(data.get("executorId", "?")))
+            progress.executors.append(_executor(data) or "?")
         elif kind in _BARRIERS:
             # Whoever passes events on may leave out those that end a superstep: the next thing ends it too.
             yield from _superstep(progress, event.time)
@@ -78,7 +78,7 @@ class RunLog:
             progress.started = event.time
             yield "started", None
         elif kind in ("warning", "executor_failed", "error"):
-            who = f"{data['executorId']}: " if data.get("executorId") else ""
+            who = f"{_executor(data)}: " if data.get("executorId") else ""
             yield f"{kind.replace('_', ' ')}: {who}{_reason(data, '')}", "yellow"
         elif kind in _ENDS:
             del self._progress[run_id]
@@ -183,6 +183,11 @@ def _took(start: float | None, end: float) -> str:
         return ""
     seconds = max(0.0, end - start)
     return f" ({seconds * 1000:.0f} ms)" if seconds < 1 else f" ({seconds:.1f} s)"
+
+
+def _executor(data: Mapping[str, Any]) -> str:
+    """Name the executor of an event, after those that wrap the sub-workflow that it is in."""
+    return "/".join([*data.get("path", ()), str(data.get("executorId", ""))])
 
 
 def _reason(data: dict[str, Any], lead: str = ": ") -> str:
