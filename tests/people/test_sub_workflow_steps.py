@@ -304,6 +304,18 @@ async def test_the_events_tell_what_goes_on_inside_and_where(site: Site) -> None
     ] + [("executor_invoked", "publisher"), ("output", "publisher"), ("executor_completed", "publisher")]
 
 
+@pytest.mark.parametrize("factory", [True, False])
+async def test_a_sub_workflow_without_a_name_is_the_same_in_each_process(site: Site, factory: bool) -> None:
+    def build() -> Workflow:
+        inner = WorkflowBuilder(start_executor=Stage(STAGES)).build()
+        child = WorkflowExecutor(inner, id="level1", allow_direct_output=True)
+        return WorkflowBuilder(start_executor=child, name="parent").build()
+
+    one, other = (desk.app_of(build if factory else build()).hosted_workflows["parent"] for _ in range(2))
+
+    assert one.shape == other.shape
+
+
 async def test_the_graph_shows_those_of_sub_workflows() -> None:
     async with desk.hosted(desk.app_of(lambda: wrapped(stages(), 2))) as start:
         at = await start("x")
