@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing import in_memory_backend as backend
 
 THREADS = 200
+PATIENCE_SECONDS = 20.0
 
 
 class Stream:
@@ -85,11 +86,15 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         with self._lock:
             return not self._orchestration_queue and not self._orchestration_in_flight
 
-    def until_quiet(self, patience: float = 10.0) -> None:
+    def until_quiet(self) -> None:
         """Wait until no turn is due or under way."""
+        self.until(self.quiet)
+
+    def until(self, true: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
+        """Wait until something is so; what is asked has no way to say it by itself."""
         over = time.monotonic() + patience
-        while not self.quiet():
-            assert time.monotonic() < over, "turns are due and nobody takes them"
+        while not true():
+            assert time.monotonic() < over, "it did not come to be so"
             time.sleep(0.002)
 
     def GetWorkItems(self, request: Any, context: Any) -> Iterator[Any]:
@@ -125,6 +130,13 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             if self._leases.pop(request.completionToken, None) is None:
                 return messages.AbandonOrchestrationTaskResponse()
             return super().AbandonTaskOrchestratorWorkItem(request, context)
+
+    def AbandonTaskActivityWorkItem(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            lease = self._leases.pop(request.completionToken, None)
+            if lease is not None:
+                self._give_back(lease)
+            return messages.AbandonActivityTaskResponse()
 
     def _lease(self, stream: Stream, item: Any) -> None:
         if item.HasField("activityRequest"):

@@ -32,6 +32,62 @@ def start(place: str, port: int | None, host: str | None, hub: str | None, log_j
     command.start(place, port=port, host=host, hub=hub, log_json=log_json)
 
 
+_SCHEDULER = click.option(
+    "--scheduler",
+    metavar="URL",
+    envvar="PERDURE_SCHEDULER",
+    required=True,
+    help="The scheduler's endpoint: https://... with an Azure identity, http://... without.  [$PERDURE_SCHEDULER]",
+)
+_TASKHUB = click.option("--taskhub", metavar="NAME", help="The task hub.  [that of the app's settings]")
+_PAYLOADS = click.option(
+    "--payloads",
+    metavar="DIR|blob",
+    envvar="PERDURE_PAYLOADS",
+    help="What all processes of the hub share: a folder, or blob, for the account of AzureWebJobsStorage."
+    "  [blob for https://..., else FOLDER/.perdure/shared]",
+)
+
+
+@cli.command()
+@click.argument("place", default=".", metavar="[FOLDER|FILE]")
+@_SCHEDULER
+@_TASKHUB
+@_PAYLOADS
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Steps at a time.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+def worker(
+    place: str, scheduler: str, taskhub: str | None, payloads: str | None, concurrency: int, log_json: bool
+) -> None:
+    """Run an app's workflows as a worker of Durable Task Scheduler; several share the work."""
+    from perdure.cli import scheduler as command
+
+    command.work(place, scheduler, taskhub, payloads, concurrency=concurrency, log_json=log_json)
+
+
+@cli.command()
+@click.argument("place", default=".", metavar="[FOLDER|FILE]")
+@_SCHEDULER
+@_TASKHUB
+@_PAYLOADS
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.  [7071]")
+@click.option("--host", help="The address to listen on.  [127.0.0.1]")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+def serve(
+    place: str,
+    scheduler: str,
+    taskhub: str | None,
+    payloads: str | None,
+    port: int | None,
+    host: str | None,
+    log_json: bool,
+) -> None:
+    """Serve the HTTP API in front of workers of Durable Task Scheduler."""
+    from perdure.cli import scheduler as command
+
+    command.serve(place, scheduler, taskhub, payloads, port=port, host=host, log_json=log_json)
+
+
 @cli.command()
 @click.argument("workflow")
 @click.argument("value", default="-", metavar="[INPUT|-|@FILE]")

@@ -31,7 +31,7 @@ TURNS_AT_ONCE: Final = 16
 ABANDON_SECONDS: Final = 1.0
 LARGEST_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
-LONGEST_RECONNECT_SECONDS: Final = 10.0
+LONGEST_RECONNECT_SECONDS: Final = 10
 KEEPALIVE_MILLISECONDS: Final = 60_000
 
 logger = logging.getLogger("perdure.durabletask")
@@ -75,9 +75,9 @@ def address(url: str, taskhub: str) -> Address:
 
 
 class Abandoned(BaseException):
-    """Raised in an orchestrator that cannot be run now: the scheduler gives the turn to somebody again.
+    """Raised in an orchestrator or an activity that cannot be run now: the scheduler gives it to somebody again.
 
-    No ``Exception``, since the SDK makes the failure of the orchestration of any of those.
+    No ``Exception``, since the SDK makes a failure of any of those.
     """
 
 
@@ -140,20 +140,19 @@ class Inbox:
 
 
 _HEARING: Final = 0
-Known = Callable[[str], bool]
 
 
-def drive(context: task.OrchestrationContext, living: life.Life, known: Known, child: bool) -> Generator[Any, Any, Any]:
+def drive(context: task.OrchestrationContext, living: life.Life, child: bool) -> Generator[Any, Any, Any]:
     """Run one life of an orchestration as an orchestrator of the SDK.
 
     Args:
         context: The SDK's.
         living: The life.
-        known: Whether this worker has an activity.
         child: Whether another orchestration waits for it.
     """
     inbox = Inbox()
     tasks: dict[int, tuple[life.Role, task.Task[Any]]] = {}
+    said = wire.Status()
     inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
     turn = living.begin()
     while True:
@@ -166,7 +165,9 @@ def drive(context: task.OrchestrationContext, living: life.Life, known: Known, c
             scheduled = _schedule(context, order)
             tasks[order.serial] = order.work.role, scheduled
             inbox.watch(order.serial, scheduled)
-        _say(context, living, known)
+        if living.said != said:
+            said = living.said
+            context.set_custom_status(wire.pack(said))
         if isinstance(turn.over, wire.Start):
             context.continue_as_new(wire.pack(turn.over), save_events=True)
             return None
@@ -197,7 +198,8 @@ def _schedule(context: task.OrchestrationContext, order: life.Order) -> task.Tas
     if work.role == "child":
         start = wire.pack(wire.Start(work.call, child=True))
         return context.call_sub_orchestrator(work.name, input=start, instance_id=work.child_id)
-    return context.call_activity(work.name, input=wire.pack(order.task))
+    # In a replay the engine has the input already, and only the name is compared.
+    return context.call_activity(work.name, input="" if context.is_replaying else wire.pack(order.task))
 
 
 def _reply(role: life.Role, done: task.Task[Any]) -> wire.Reply | wire.End | None:
@@ -213,14 +215,6 @@ def _reply(role: life.Role, done: task.Task[Any]) -> wire.Reply | wire.End | Non
     return wire.unpack(done.get_result(), wire.Reply)
 
 
-def _say(context: task.OrchestrationContext, living: life.Life, known: Known) -> None:
-    absent = tuple(sorted({name for name in living.awaited if not known(name)}))
-    if living.custom_status is not None or living.held or absent:
-        context.set_custom_status(wire.pack(wire.Status(living.custom_status, living.held, absent)))
-    else:
-        context.set_custom_status(None)
-
-
 def _seconds(moment: datetime) -> float:
     return moment.replace(tzinfo=UTC).timestamp()
 
@@ -229,10 +223,11 @@ def _seconds(moment: datetime) -> float:
 
 
 class _Worker(DurableTaskSchedulerWorker):
-    """A worker that lets go of each life when its turn is over.
+    """A worker that lets go of each life when its turn is over, and gives back what it cannot do now.
 
-    CONTRACT: ``TaskHubGrpcWorker`` runs each turn by ``_execute_orchestrator(request, stub, token)`` on one thread,
-    lets what is no ``Exception`` out of it, and gives a turn back by ``_cancel_orchestrator`` with the same arguments.
+    CONTRACT: ``TaskHubGrpcWorker`` runs each turn by ``_execute_orchestrator(request, stub, token)`` on one thread and
+    each activity by ``_execute_activity``, lets what is no ``Exception`` out of them, and gives work back by
+    ``_cancel_orchestrator`` and ``_cancel_activity`` with the same arguments.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -251,6 +246,12 @@ class _Worker(DurableTaskSchedulerWorker):
             living: life.Life | None = self.here.living
             if living is not None:
                 living.close()
+
+    def _execute_activity(self, req: Any, stub: Any, completionToken: Any) -> None:
+        try:
+            super()._execute_activity(req, stub, completionToken)
+        except Abandoned:
+            self._cancel_activity(req, stub, completionToken)
 
 
 Begin = Callable[[str, wire.Start, float], life.Life]
@@ -291,9 +292,8 @@ class Worker:
             concurrency_options=worker.ConcurrencyOptions(at_once, TURNS_AT_ONCE, 1, at_once + TURNS_AT_ONCE + 1),
             logger=logger,
         )
-        known = frozenset(activities)
         for name, begin in orchestrators.items():
-            self._inner.add_orchestrator(_named(name, self._orchestrator(begin, known.__contains__)))
+            self._inner.add_orchestrator(_named(name, self._orchestrator(begin)))
         for name, act in activities.items():
             self._inner.add_activity(_named(name, _activity(act)))
         # What this worker does not have is not for it, and waits for one that has it.
@@ -307,12 +307,12 @@ class Worker:
         """Take no more and wait for what runs."""
         self._inner.stop()  # type: ignore[no-untyped-call]  # the SDK gives it no types
 
-    def _orchestrator(self, begin: Begin, known: Known) -> Callable[..., Any]:
+    def _orchestrator(self, begin: Begin) -> Callable[..., Any]:
         def run(context: task.OrchestrationContext, text: str) -> Generator[Any, Any, Any]:
             start = wire.unpack(text, wire.Start)
             living = begin(context.instance_id, start, _seconds(context.current_utc_datetime))
             self._inner.here.living = living
-            return drive(context, living, known, start.child)
+            return drive(context, living, start.child)
 
         return run
 
@@ -364,6 +364,7 @@ def _channel_options() -> GrpcChannelOptions:
         max_receive_message_length=LARGEST_MESSAGE_BYTES,
         max_send_message_length=LARGEST_MESSAGE_BYTES,
         keepalive_time_ms=KEEPALIVE_MILLISECONDS,
+        raw_options=[("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_SECONDS * 1000)],
     )
 
 

@@ -59,16 +59,19 @@ class Worker:
         self._inner.start()
         return self
 
-    async def stop(self) -> None:
-        """Take no more, and wait for what runs."""
-        await asyncio.to_thread(self._inner.stop)
+    async def stop(self, seconds: float | None = None) -> None:
+        """Take no more, and wait for what runs, for so long; what is left then is given back."""
+        stopping = asyncio.create_task(asyncio.to_thread(self._inner.stop))
+        await asyncio.wait([stopping], timeout=seconds)
+        self.cancel()
+        await stopping
 
     def stop_now(self) -> None:
         """Take no more, and wait for what runs, on this thread."""
         self._inner.stop()
 
     def cancel(self) -> None:
-        """End the activities that run."""
+        """Give back the activities that run."""
         for future in list(self._running):
             future.cancel()
 
@@ -101,6 +104,8 @@ class Worker:
             self._running.add(future)
             try:
                 return future.result()
+            except concurrent.futures.CancelledError as error:
+                raise sdk.Abandoned(f"The worker stops while it does {name!r}.") from error
             finally:
                 self._running.discard(future)
 

@@ -309,7 +309,7 @@ class LocalHost:
             mounted=_tools(self.app, held, told.body_limit, names),
         )
         address, port = self._server.start()
-        self.url = f"http://{_host_in_url(address)}:{port}"
+        self.url = f"http://{server.host_in_url(address)}:{port}"
         self.functions.listen(self.url, told.base_url or self.url)
         for bound in self.bounds.values():
             bound.activities.host_metadata = {
@@ -408,9 +408,3 @@ def _tools(
             "Install it: pip install 'perdure[mcp]'",
         ) from error
     return mcp_tools.Tools(app.hosted_agents, held, app.agent_wait_seconds, body_limit, names)
-
-
-def _host_in_url(address: str) -> str:
-    if address in ("0.0.0.0", "::"):
-        return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address

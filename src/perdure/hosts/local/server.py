@@ -155,3 +155,10 @@ def _refused(host: str, port: int, error: OSError) -> errors.UsageError:
     return errors.UsageError(
         f"Cannot listen on {host} port {port}: {error.strerror}.", "Give others with --host and --port."
     )
+
+
+def host_in_url(address: str) -> str:
+    """Give the host under which this machine reaches what listens on an address, as it stands in a URL."""
+    if address in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address

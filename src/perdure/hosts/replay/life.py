@@ -28,6 +28,8 @@ STATE_BYTES: Final = 512 * 1024
 """A larger state is no start of a new life: the engine would not take it. A smaller one will come."""
 
 LONGEST_HOLD_SECONDS: Final = 60.0
+AWAITED: Final = 16
+"""So many of the activities that are out are named."""
 
 Role = Literal["activity", "child", "timer", "note"]
 
@@ -136,14 +138,10 @@ class Life:
     # The driver's side.
 
     @property
-    def custom_status(self) -> bytes | None:
+    def said(self) -> wire.Status:
         """What the orchestration says of itself."""
-        return self._status
-
-    @property
-    def awaited(self) -> list[str]:
-        """Names of the activities that are out."""
-        return [out.work.name for out in self._out.values() if out.work.role == "activity"]
+        names = {out.work.name: None for out in self._out.values() if out.work.role == "activity"}
+        return wire.Status(self._status, self.held, tuple(names)[:AWAITED])
 
     def move(self, now: float) -> None:
         """Move the time on; it does not run backwards."""

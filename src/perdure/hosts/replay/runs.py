@@ -392,7 +392,7 @@ def _waiting(bound: hosted.Bound, state: client.State) -> str | None:
     said = _said(state)
     if said is None:
         return None
-    missing = [name for name in said.absent if name not in bound.activity_names]
+    missing = [name for name in said.awaited if name not in bound.activity_names]
     if missing:
         needed = ", ".join(map(repr, missing))
         return (

@@ -120,12 +120,12 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         value: The custom status.
         held: Why it waits for a worker that can do what it needs; empty if it does not.
-        absent: Names of activities that are out and that the worker of the last turn does not have.
+        awaited: Names of the activities that are out, as far as they are few.
     """
 
     value: bytes | None = None
     held: str = ""
-    absent: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 NOTE: Final = "perdure-note"

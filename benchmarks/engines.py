@@ -1,0 +1,354 @@
+"""A step on an engine that replays: bytes and time, for perdure, the incumbent, and activities that do nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# This folder's http.py must not hide the standard library's: the folder goes last, and is found as a package.
+sys.path.sort(key=lambda place: place == os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import pathlib
+import random
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import grpc
+from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, handler
+from benchmarks import figures
+from durabletask.client import TaskHubGrpcClient
+from durabletask.grpc_options import GrpcChannelOptions
+from durabletask.internal import orchestrator_service_pb2_grpc as stubs
+from durabletask.testing.in_memory_backend import InMemoryOrchestrationBackend
+from durabletask.worker import TaskHubGrpcWorker
+
+from perdure import AgentFunctionApp
+from perdure.hosts.durabletask import hub, sdk
+from perdure.payloads import records, store
+
+STEPS = (10, 50, 200, 1000)
+STATES_KIB = (0, 64, 1024)
+STATE_STEPS = 50
+UNLIMITED = 1_000_000
+FLAT = 1.2
+OVER_FLOOR = 1.5
+PATIENCE_SECONDS = 60.0
+SERVER_THREADS = 40
+UNLIMITED_MESSAGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+_WORDS = ("the", "of", "a", "spam", "order", "meeting", "invoice", "please", "tomorrow", "attached", "thanks", "team")
+
+
+class Step(Executor):
+    """Passes on how many steps are left; the first one sets a text in the shared state that nobody reads."""
+
+    def __init__(self, id: str, steps: int, text: str) -> None:
+        super().__init__(id)
+        self.steps = steps
+        self.kib = len(text) // 1024
+
+    @handler
+    async def step(self, left: int, ctx: WorkflowContext[int, int]) -> None:
+        if left == self.steps and self.kib:
+            ctx.set_state("value", text_of(self.kib))
+        if left > 1:
+            await ctx.send_message(left - 1)
+        else:
+            await ctx.yield_output(left)
+
+
+def text_of(kib: int) -> str:
+    """Give a text of this size, of words."""
+    return " ".join(random.Random(1).choices(_WORDS, k=kib * 256))[: kib * 1024].ljust(kib * 1024)
+
+
+def loop(steps: int, kib: int) -> Workflow:
+    here, there = Step("here", steps, text_of(kib)), Step("there", steps, text_of(kib))
+    builder = WorkflowBuilder(name="workflow", start_executor=here, max_iterations=UNLIMITED, output_from="all")
+    return builder.add_edge(here, there).add_edge(there, here).build()
+
+
+class Engine(InMemoryOrchestrationBackend):
+    """The SDK's in-memory backend, which counts the bytes of its work items and of their answers."""
+
+    def __init__(self) -> None:
+        super().__init__(port=0, max_history_size=UNLIMITED)
+        self.bytes = 0
+        self.turns = 0
+        self.activities = 0
+
+    def start(self) -> str:
+        self._shutdown_event.clear()
+        server = self._server = grpc.server(futures.ThreadPoolExecutor(SERVER_THREADS), options=UNLIMITED_MESSAGE)
+        stubs.add_TaskHubSidecarServiceServicer_to_server(self, server)
+        self._port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        return f"http://127.0.0.1:{self._port}"
+
+    def GetWorkItems(self, request: Any, context: Any) -> Iterator[Any]:
+        for item in super().GetWorkItems(request, context):
+            self.bytes += item.ByteSize()
+            self.turns += item.HasField("orchestratorRequest")
+            self.activities += item.HasField("activityRequest")
+            yield item
+
+    def CompleteOrchestratorTask(self, request: Any, context: Any) -> Any:
+        self.bytes += request.ByteSize()
+        return super().CompleteOrchestratorTask(request, context)
+
+    def CompleteActivityTask(self, request: Any, context: Any) -> Any:
+        self.bytes += request.ByteSize()
+        return super().CompleteActivityTask(request, context)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one run took, a step.
+
+    Attributes:
+        seconds: Time.
+        bytes: Bytes of work items and their answers.
+    """
+
+    seconds: float
+    bytes: float
+
+
+Run = Callable[[], None]
+"""Runs once, to the end."""
+
+Contender = Callable[[str, int, int], contextlib.AbstractContextManager[Run]]
+"""Sets up a worker on the engine at an address, for so many steps with so many KiB of state."""
+
+
+@contextlib.contextmanager
+def floor(address: str, steps: int, kib: int) -> Iterator[Run]:
+    """Activities that do nothing, one after another, each with a small text in and out."""
+
+    def nothing(context: Any, text: str) -> str:
+        return text
+
+    def chain(context: Any, count: int) -> Any:
+        for _ in range(count):
+            yield context.call_activity(nothing, input="a small text")
+        return "done"
+
+    worker = TaskHubGrpcWorker(host_address=address, channel_options=_options(), logger=logging.getLogger("floor"))
+    worker.add_orchestrator(chain)
+    worker.add_activity(nothing)
+    with _serving(worker), _client(address) as client:
+        yield lambda: _finish(client, client.schedule_new_orchestration(chain, input=steps))
+
+
+@contextlib.contextmanager
+def incumbent(address: str, steps: int, kib: int) -> Iterator[Run]:
+    """The same workflow on agent-framework-durabletask."""
+    from agent_framework_durabletask import DurableAIAgentWorker, DurableWorkflowClient
+
+    worker = TaskHubGrpcWorker(host_address=address, channel_options=_options(), logger=logging.getLogger("incumbent"))
+    agents = DurableAIAgentWorker(worker)
+    agents.configure_workflow(loop(steps, kib))
+    with _serving(worker), _client(address) as client:
+        workflows = DurableWorkflowClient(client, workflow_name="workflow")
+        yield lambda: _finish(client, workflows.start_workflow(steps))
+
+
+@contextlib.contextmanager
+def perdure(address: str, steps: int, kib: int) -> Iterator[Run]:
+    """The same workflow on perdure, its payloads and records in memory."""
+    kept = hub.Stores(store.MemoryPayloadStore(), records.MemoryRecordStore())
+    with _hosted(address, steps, kib, kept) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def perdure_folder(address: str, steps: int, kib: int) -> Iterator[Run]:
+    """The same, with payloads and records in a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = hub.stores(folder, "bench", {})
+        with _hosted(address, steps, kib, kept) as run:
+            yield run
+
+
+@contextlib.contextmanager
+def _hosted(address: str, steps: int, kib: int, kept: hub.Stores) -> Iterator[Run]:
+    made = hub.Hub(AgentFunctionApp(workflow=loop(steps, kib)), sdk.address(address, "bench"), kept)
+
+    @contextlib.asynccontextmanager
+    async def working() -> AsyncIterator[Any]:
+        worker = made.worker().start()
+        connected = made.connect()
+        yield made.runs(connected)
+        await connected.close()
+        await worker.stop()
+
+    ref, blobs = made.app.hosted_workflows["workflow"].accept(str(steps).encode(), "application/json")
+
+    async def once(runs: Any) -> None:
+        run, _ = await runs.start("workflow", uuid.uuid4().hex, ref, blobs, wait=PATIENCE_SECONDS)
+        assert run.output == [1], run
+
+    home = asyncio.new_event_loop()
+    thread = threading.Thread(target=home.run_forever, daemon=True)
+    thread.start()
+    held = working()
+    runs = asyncio.run_coroutine_threadsafe(held.__aenter__(), home).result()
+    try:
+        yield lambda: asyncio.run_coroutine_threadsafe(once(runs), home).result()
+    finally:
+        asyncio.run_coroutine_threadsafe(held.__aexit__(None, None, None), home).result()
+        home.call_soon_threadsafe(home.stop)
+        thread.join()
+        home.close()
+
+
+CONTENDERS: dict[str, Contender] = {
+    "floor": floor,
+    "perdure": perdure,
+    "perdure, folder": perdure_folder,
+    "incumbent": incumbent,
+}
+
+
+def _options() -> GrpcChannelOptions:
+    return GrpcChannelOptions(raw_options=UNLIMITED_MESSAGE)
+
+
+@contextlib.contextmanager
+def _serving(worker: TaskHubGrpcWorker) -> Iterator[None]:
+    worker.use_work_item_filters()
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+
+
+@contextlib.contextmanager
+def _client(address: str) -> Iterator[TaskHubGrpcClient]:
+    client = TaskHubGrpcClient(host_address=address, channel_options=_options(), logger=logging.getLogger("client"))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _finish(client: TaskHubGrpcClient, instance_id: str) -> None:
+    state = client.wait_for_orchestration_completion(instance_id, timeout=PATIENCE_SECONDS)
+    assert state is not None and state.runtime_status.name == "COMPLETED", state
+
+
+def measure(contender: Contender, steps: int, kib: int, rounds: int) -> list[Taken] | None:
+    """Time some runs after one that is not counted; None if one does not end in time."""
+    engine = Engine()
+    address = engine.start()
+    taken: list[Taken] = []
+    try:
+        with contender(address, steps, kib) as run:
+            run()
+            for _ in range(rounds):
+                before = engine.bytes
+                began = time.perf_counter()
+                run()
+                taken.append(Taken((time.perf_counter() - began) / steps, (engine.bytes - before) / steps))
+    except (TimeoutError, AssertionError) as error:
+        click.echo(f"  (not in time: {str(error)[:200]})")
+        return None
+    finally:
+        engine.stop(0)
+    return taken
+
+
+def _case(
+    report: figures.Report, names: list[str], steps: int, kib: int, rounds: int
+) -> dict[str, tuple[float, float] | None]:
+    """Measure all contenders in turns; gives the medians of seconds and of bytes a step."""
+    all_taken: dict[str, list[Taken] | None] = {name: [] for name in names}
+    for turn in range(2):
+        for name in names if turn else reversed(names):
+            so_far = all_taken[name]
+            found = None if so_far is None else measure(CONTENDERS[name], steps, kib, rounds)
+            all_taken[name] = None if so_far is None or found is None else [*so_far, *found]
+    medians: dict[str, tuple[float, float] | None] = {}
+    said = []
+    for name in names:
+        taken = all_taken[name]
+        if taken is None:
+            medians[name] = None
+            said.append(f"{name} does not end in {PATIENCE_SECONDS:g} s")
+            continue
+        seconds = figures.median([item.seconds for item in taken])
+        size = figures.median([item.bytes for item in taken])
+        medians[name] = seconds, size
+        said.append(f"{name} {seconds * 1e3:.2f} ms {size / 1024:.1f} KiB")
+    values = {name: found for name, found in medians.items() if found}
+    report.add(f"{steps:5} steps, {kib:5} KiB of state, a step: {'; '.join(said)}", steps=steps, kib=kib, **values)
+    return medians
+
+
+def _ratio(under: tuple[float, float] | None, over: tuple[float, float] | None) -> float | None:
+    return None if under is None or over is None else over[0] / under[0]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="Fewer rounds, and without the longest case.")
+@click.option("--rounds", default=3, show_default=True, help="Runs of each contender in each of two turns.")
+@click.option("--without", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave a contender out.")
+@click.option("--json", "file", metavar="FILE", help="Write every figure there too.")
+def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -> None:
+    """Measure a step on the durabletask SDK's in-memory backend, over real gRPC."""
+    logging.disable(logging.ERROR)
+    names = [name for name in CONTENDERS if name not in without]
+    if "incumbent" in names and importlib.util.find_spec("agent_framework_durabletask") is None:
+        click.echo("Without the incumbent: pip install --pre agent-framework-durabletask\n")
+        names.remove("incumbent")
+    report = figures.Report("engines")
+    report.head(pathlib.Path(tempfile.gettempdir()))
+    rounds = 1 if quick else rounds
+    met = True
+
+    def judge(what: str, value: float | None, *, least: float | None = None, most: float | None = None) -> None:
+        nonlocal met
+        if value is None:
+            click.echo(f"  {what}: not measured")
+            return
+        click.echo(f"  {what}: {figures.judged(value, least=least, most=most)}")
+        met = met and (least is None or value >= least) and (most is None or value <= most)
+
+    lengths = {}
+    for steps in STEPS[:-1] if quick else STEPS:
+        lengths[steps] = _case(report, names, steps, 0, rounds)
+    for steps, found in lengths.items():
+        judge(f"{steps} steps, perdure over floor", _ratio(found.get("floor"), found["perdure"]), most=OVER_FLOOR)
+    judge(
+        "time, longest over shortest", _ratio(lengths[STEPS[0]]["perdure"], lengths[max(lengths)]["perdure"]), most=FLAT
+    )
+    for steps, least in ((50, 1.3), (200, 2.5)):
+        judge(
+            f"{steps} steps, incumbent over perdure",
+            _ratio(lengths[steps]["perdure"], lengths[steps].get("incumbent")),
+            least=least,
+        )
+    click.echo()
+    states = {kib: _case(report, names, STATE_STEPS, kib, rounds) for kib in STATES_KIB}
+    judge("time, most state over none", _ratio(states[0]["perdure"], states[max(states)]["perdure"]), most=FLAT)
+    judge("1 MiB, incumbent over perdure", _ratio(states[1024]["perdure"], states[1024].get("incumbent")), least=20)
+    report.save(file)
+    if not met:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

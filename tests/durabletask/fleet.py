@@ -1,0 +1,93 @@
+"""Workers and the HTTP API of a task hub, each in a process of its own, on a scheduler in the test's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+from tests.durabletask.scheduler import Scheduler
+from tests.host import served
+
+HEADER = (
+    served.HEADER
+    + '''
+from agent_framework import response_handler
+
+
+async def held(name: str) -> None:
+    """Say who is here, and wait to be let go."""
+    (HERE / "held").mkdir(exist_ok=True)
+    (HERE / "held" / f"{name}.{os.getpid()}").touch()
+    while not (HERE / "go").exists():
+        await asyncio.sleep(0.01)
+
+
+'''
+)
+
+
+class Fleet:
+    """The processes of a task hub.
+
+    Args:
+        folder: The app's folder.
+        scheduler: The scheduler; its address is taken when a process is started.
+        shared: The folder that they share.
+    """
+
+    def __init__(self, folder: pathlib.Path, scheduler: Scheduler, shared: pathlib.Path | None = None) -> None:
+        self.folder = folder
+        self.shared = shared or folder / "shared"
+        self.scheduler = scheduler
+        self._stack = contextlib.ExitStack()
+        self.workers: list[served.Served] = []
+
+    def worker(self, *, connected: bool = True) -> served.Served:
+        """Start a worker; by default wait until the scheduler knows it."""
+        known = self.scheduler.workers
+        made = self._start("worker")
+        self.workers.append(made)
+        if connected:
+            made.expect(r"worker: scheduler")
+            self.scheduler.until(lambda: self.scheduler.workers > known)
+        return made
+
+    def serve(self) -> str:
+        """Start the HTTP API; gives where it starts."""
+        return self._start("serve", "--port", "0").ready()
+
+    def _start(self, command: str, *options: str) -> served.Served:
+        arguments: list[str | pathlib.Path] = [sys.executable, "-m", "perdure.cli", command, self.folder, *options]
+        arguments += ["--scheduler", self.scheduler.address, "--taskhub", "fleet"]
+        arguments += ["--payloads", self.shared]
+        made = served.Served(arguments, {})
+        self._stack.callback(made.close)
+        return made
+
+    def holder(self, name: str) -> served.Served:
+        """Wait until a worker is held in a step; gives that worker."""
+        place = self.folder / "held"
+        self.scheduler.until(lambda: place.exists() and any(file.startswith(f"{name}.") for file in os.listdir(place)))
+        pids = {file.rpartition(".")[2] for file in os.listdir(place) if file.startswith(f"{name}.")}
+        return next(worker for worker in self.workers if str(worker.process.pid) in pids)
+
+    def go(self) -> None:
+        """Let go whoever is held."""
+        (self.folder / "go").touch()
+
+    def close(self) -> None:
+        """End all processes."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def of(folder: pathlib.Path, scheduler: Scheduler, app: str, shared: pathlib.Path | None = None) -> Iterator[Fleet]:
+    """Give the fleet of an app."""
+    made = Fleet(served.write_app(folder, app, header=HEADER), scheduler, shared)
+    try:
+        yield made
+    finally:
+        made.close()
