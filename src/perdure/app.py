@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
-from agent_framework import AgentExecutor, SupportsAgentRun, Workflow
+from agent_framework import AgentExecutor, FunctionalWorkflow, SupportsAgentRun, Workflow
 
 from perdure.agents import callbacks, durable_agent, function_tasks, overheard, workflow_agent
 from perdure.agents import hosted as hosted_agents
@@ -35,7 +35,8 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
 
     Args:
         agents: Agents to host, each under its own name; ``add_agent`` adds others.
-        workflow: The only workflow; it may have no name of its own. A factory is called once for each run.
+        workflow: The only workflow; it may have no name of its own. A graph, a ``@workflow`` function, or a factory of
+            either, which is called once for each run.
         workflows: Several workflows, by name or each with a name of its own.
         http_auth_level: The key that a caller of the HTTP routes needs on Azure; none is asked for locally.
         enable_health_check: Whether there is a ``health`` route.
@@ -143,15 +144,15 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         return {name: found.agent for name, found in self.hosted_agents.items()}
 
     @property
-    def workflows(self) -> dict[str, Workflow]:
+    def workflows(self) -> dict[str, Workflow | FunctionalWorkflow]:
         """The hosted workflows by name; of a factory, what it built first."""
-        return {name: found.workflow for name, found in self.hosted_workflows.items()}
+        return {name: function_executor.given(found.workflow) for name, found in self.hosted_workflows.items()}
 
     @property
-    def workflow(self) -> Workflow | None:
+    def workflow(self) -> Workflow | FunctionalWorkflow | None:
         """The hosted workflow if there is exactly one."""
         found = list(self.hosted_workflows.values())
-        return found[0].workflow if len(found) == 1 else None
+        return function_executor.given(found[0].workflow) if len(found) == 1 else None
 
     def add_agent(
         self,

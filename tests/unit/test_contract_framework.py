@@ -88,7 +88,7 @@ def test_what_is_touched_of_the_functional_internals_is_in_the_contract() -> Non
     }
     known = {name.rpartition(".")[2] for name in names} | set(functional_graph.STEP_ATTRIBUTES)
     known |= set(functional_graph.AGENT_ATTRIBUTES)
-    own = {"_executes", "_made", "_metadata", *vars(functional_graph.Another)}
+    own = {"_executes", "_made", "_metadata", "_streams", *vars(functional_graph.Another)}
     assert touched <= known | own
 
 

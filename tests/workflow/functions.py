@@ -18,6 +18,8 @@ from agent_framework import (
     workflow,
 )
 
+from perdure import WorkflowHitlContext
+
 CALLS: list[str] = []
 """What was called, of the present run."""
 
@@ -236,6 +238,16 @@ async def partly(number: int) -> list[int]:
 async def opaque(number: int) -> str:
     """A step returns what cannot be encoded."""
     return type(await connect(number)).__name__
+
+
+@workflow
+async def mailing(subject: str, ctx: RunContext) -> str:
+    """Tells where it can be answered, and how it runs."""
+    found = WorkflowHitlContext.from_context(ctx)
+    where = "in process" if found is None else found.build_respond_url("approval")
+    CALLS.append(where)
+    yes: bool = await ctx.request_info(subject, bool, request_id="approval")
+    return f"{yes} {ctx.is_streaming()}"
 
 
 async def reached(call: str) -> None:

@@ -9,7 +9,7 @@ from agent_framework import FunctionalWorkflowDefinition, RunContext, step, work
 from tests.people import desk
 from tests.workflow import functions, support
 
-from perdure import Retry
+from perdure import Deadline, Retry
 
 PROGRAMS: list[tuple[FunctionalWorkflowDefinition, Any]] = [
     (functions.chain, functions.Order("pencil", 3)),
@@ -248,7 +248,8 @@ async def test_a_function_pauses_for_requests_and_goes_on_with_their_answers(res
 
     assert output == outputs
     assert first["requestData"] == {"article": "ink", "pieces": 6}
-    assert first["responseType"] == "Verdict" and first["responseSchema"]["required"] == ["approved"]
+    assert first["responseType"].endswith("functions:Verdict") and first["requestType"].endswith("functions:Order")
+    assert first["responseSchema"]["required"] == ["approved"]
     assert (second["requestId"], second["responseSchema"]) == ("signature", {"type": "string"})
     assert calls == ["price ink", "double 6"]
 
@@ -307,3 +308,50 @@ async def test_a_terminated_run_leaves_no_step_running(calls: list[str]) -> None
         await asyncio.wait_for(functions.reached("cancelled"), 10)
 
     assert calls == ["double 4", "forever", "cancelled"]
+
+
+async def test_a_function_learns_the_address_of_the_answer_to_its_request(calls: list[str]) -> None:
+    async with desk.hosted(desk.app_of(functions.mailing)) as start:
+        at = await start("approve?")
+        await at.parked(1)
+        answer = await at.client.post(calls[0], json=True)
+        output = await at.output()
+
+    assert calls[0].endswith("/api/workflow/mailing/respond/r/approval") and answer.status_code == 200
+    assert output == ["True False"]
+
+
+async def test_a_function_is_told_that_its_run_streams_and_takes_no_tools_that_would_reach_nobody() -> None:
+    media = {"content-type": "application/vnd.perdure.run+json"}
+    async with desk.hosted(desk.app_of(functions.mailing)) as start:
+        at = await start("approve?", "first")
+        url = f"{at.host.url}/api/workflow/mailing/run"
+        streams = await at.client.post(f"{url}?runId=s", content=b'{"input": "x", "stream": true}', headers=media)
+        at.run = "s"
+        await at.parked(1)
+        await at.say("approval", False)
+        output = await at.output()
+        refused = await at.client.post(url, content=b'{"input": "x", "client_kwargs": {"a": 1}}', headers=media)
+
+    assert streams.status_code == 202, streams.text
+    assert output == ["False True"]
+    assert refused.status_code == 400 and "Make them part of its input" in refused.json()["error"]
+
+
+async def test_a_withdrawn_request_fails_the_run_that_cannot_go_on_without_its_answer() -> None:
+    async with desk.hosted(desk.app_of(functions.mailing)) as start:
+        at = await start("approve?")
+        (asked,) = await at.parked(1)
+        gone = await at.client.delete(asked["respondUrl"])
+        run = await at.host.runs.wait(at.run, 10)
+
+    assert gone.status_code in (200, 204), gone.text
+    assert run is not None and run.failure is not None and run.failure.type == "RequestWithdrawn"
+
+
+async def test_deadlines_answer_what_a_function_asks() -> None:
+    app = desk.app_of(functions.mailing, deadlines={"mailing": Deadline(0.05, answer=True)})
+    async with desk.hosted(app) as start:
+        output = await (await start("approve?")).output()
+
+    assert output == ["True False"]

@@ -29,6 +29,8 @@ _PART: Final = {
                         "file",
                         "input_file",
                         "hosted_file",
+                        "function_result",
+                        "function_approval_response",
                     ]
                 }
             },
@@ -63,6 +65,7 @@ COMPONENTS: Final[Mapping[str, Any]] = {
         status={"enum": ["success", "accepted", "error"]},
         correlation_id=_TEXT,
         message_count=_COUNT,
+        requests={"type": "array", "items": {"type": "object"}, "description": "What the agent asks."},
         error=_TEXT,
     ),
     "Session": _object(

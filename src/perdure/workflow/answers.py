@@ -37,10 +37,12 @@ class AnswerTypes:
 
     def __init__(self, executors: Mapping[str, Executor], decode: Callable[[refs.Ref], Any] | None = None) -> None:
         self._decode = decode
-        self._told: dict[bytes, start_input.StartInput] = {}
+        self._told: dict[bytes, tuple[start_input.StartInput, str]] = {}
         self._known: dict[tuple[str, str], start_input.StartInput] = {}
         self._full_names: dict[tuple[str, str], str] = {}
         for executor_id, executor in executors.items():
+            for kind in executor.workflow_output_types:
+                self._full_names.setdefault((executor_id, type_name(kind)), full_name(kind))
             for asking in (executor, *(found for _, found in graph.nested(executor))):
                 for asked, response in graph.response_types(asking):
                     # What is inside asks in the name of the executor that the run knows.
@@ -52,29 +54,32 @@ class AnswerTypes:
         """Give what reads the answers to a request; any JSON where its type is not known any more."""
         found = self._known.get((request.executor, request.response_type))
         if found is None and request.answer is not None:
-            found = self._of_told(request.answer)
+            found = self._of_told(request.answer)[0]
         return found if found is not None else _BY_NAME.get(request.response_type, _ANYTHING)
 
     def names(self, request: run_state.Request) -> tuple[str, str]:
         """Name the types of a request and its answer for clients, as ``module:class`` where they are known."""
         kinds = (request.request_type, request.response_type)
         asked, answered = (self._full_names.get((request.executor, kind), kind) for kind in kinds)
-        return asked, answered
+        told = "" if request.answer is None else self._of_told(request.answer)[1]
+        return asked, told or answered
 
     def declares(self, executor: str, kind: Any) -> bool:
         """Say whether the answers of a type can be read without being told more than its name."""
         return (executor, type_name(kind)) in self._known or _BY_NAME.get(type_name(kind)) is not None
 
-    def _of_told(self, told: refs.Ref) -> start_input.StartInput | None:
+    def _of_told(self, told: refs.Ref) -> tuple[start_input.StartInput | None, str]:
+        """Give what reads answers of a type that a request tells itself, and the type's name for clients."""
         if told.inline is None or self._decode is None:
-            return None
+            return None, ""
         found = self._told.get(told.inline)
         if found is None:
             try:
-                found = self._told[told.inline] = reader(self._decode(told))
+                kind = self._decode(told)
             except errors.CodecError:
                 # The class is gone: any JSON is taken, as for a handler that is.
-                return None
+                return None, ""
+            found = self._told[told.inline] = reader(kind), full_name(kind)
         return found
 
     def schema(self, request: run_state.Request, asked: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ it is run again over what is recorded, as the framework does it after a pause.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from agent_framework import (
@@ -166,7 +166,7 @@ class FunctionExecutor(Executor):
         while True:
             going = self._pass
             if going is None:
-                going = self._pass = self._begin(state, ctx.host_metadata)
+                going = self._pass = self._begin(state, ctx)
             going.proceed()
             await going.news()
             steps = going.take_steps()
@@ -190,7 +190,7 @@ class FunctionExecutor(Executor):
             ctx.withdraw(asked)
         self._asked = []
 
-    def _begin(self, state: shared_state.SharedState, metadata: Mapping[str, Any]) -> function_pass.Pass:
+    def _begin(self, state: shared_state.SharedState, ctx: recorder.Recorder) -> function_pass.Pass:
         kept = state.kept()
         steps = {
             key.removeprefix(STEP): function_pass.StepRecord(*record)
@@ -211,7 +211,7 @@ class FunctionExecutor(Executor):
         past = function_pass.Past(
             kept[INPUT], {today[key]: step for key, step in steps.items()}, dict(self._written), answers
         )
-        return function_pass.Pass(self.workflow, past, metadata)
+        return function_pass.Pass(self.workflow, past, ctx.host_metadata, ctx.is_streaming())
 
     async def _record(
         self,
@@ -236,6 +236,12 @@ class FunctionExecutor(Executor):
             if asked not in self._asked and not state.has_kept(f"{ANSWER}{asked}"):
                 self._asked.append(asked)
                 await ctx.add_request_info_event(request)
+
+
+def given(workflow: Workflow) -> Workflow | FunctionalWorkflow:
+    """Give a hosted workflow in the form in which it was given."""
+    start = workflow.get_start_executor()
+    return start.workflow if isinstance(start, FunctionExecutor) else workflow
 
 
 def _quoted(name: str) -> str:

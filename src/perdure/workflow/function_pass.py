@@ -59,10 +59,11 @@ class Pass:
         workflow: The workflow as it was built.
         past: What it begins with.
         metadata: What the function may learn of its host.
+        streams: Whether it is to be told that its run streams.
     """
 
-    def __init__(self, workflow: FunctionalWorkflow, past: Past, metadata: Mapping[str, Any]) -> None:
-        self._running = functional_graph.Another(workflow, metadata)
+    def __init__(self, workflow: FunctionalWorkflow, past: Past, metadata: Mapping[str, Any], streams: bool) -> None:
+        self._running = functional_graph.Another(workflow, metadata, streams)
         self._past = past
         self._held: list[asyncio.Future[None]] = []
         self._news = asyncio.Event()

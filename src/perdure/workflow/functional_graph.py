@@ -66,15 +66,17 @@ class Another:
     Args:
         workflow: The workflow as it was built.
         metadata: What the function may learn of its host.
+        streams: Whether it is to be told that its run streams.
     """
 
-    def __init__(self, workflow: FunctionalWorkflow, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, workflow: FunctionalWorkflow, metadata: Mapping[str, Any], streams: bool) -> None:
         function = workflow._func  # pyright: ignore[reportPrivateUsage]
         self.workflow = FunctionalWorkflow(function, name=workflow.name, description=workflow.description)
         self._executes = self.workflow._execute  # pyright: ignore[reportPrivateUsage]
         # Not a subclass: defining one is using the experimental form, of which the framework warns.
         vars(self.workflow)["_execute"] = self._execute
         self._metadata = metadata
+        self._streams = streams
         self._made: dict[str, int] = {}
         self.context: RunContext | None = None
 
@@ -86,7 +88,9 @@ class Another:
             return await asks(request_data, response_type, request_id=request_id or self._next_id())
 
         hooks = {f"_get_{kind}_step_cache_key": _entering(ctx, kind) for kind in ("legacy", "automatic", "explicit")}
-        vars(ctx).update(hooks, request_info=request_info, host_metadata=self._metadata)
+        vars(ctx).update(
+            hooks, request_info=request_info, is_streaming=lambda: self._streams, host_metadata=self._metadata
+        )
         return await self._executes(ctx, message)
 
     def _next_id(self) -> str:

@@ -135,6 +135,7 @@ class HostedWorkflow:
             InvalidInput: If a tool is code that the app does not know by name, or an executor is not named clearly.
             CodecError: If an argument cannot be encoded.
         """
+        self._check_reach(tools or function_invocation_kwargs or client_kwargs)
         blobs: list[refs.Blob] = []
         named = self._tools.named(tools)
         given = {"function_invocation_kwargs": function_invocation_kwargs, "client_kwargs": client_kwargs}
@@ -203,6 +204,14 @@ class HostedWorkflow:
             **drawn,
             "inputSchema": self._input.schema(),
         }
+
+    def _check_reach(self, given: object) -> None:
+        if given and isinstance(self.workflow.get_start_executor(), function_executor.FunctionExecutor):
+            said = (
+                f"The workflow {self.name!r} is a function, which calls its agents itself: tools and keyword arguments "
+                "that are given with a run reach none of them. Make them part of its input."
+            )
+            raise errors.InvalidInput([("", said)], said)
 
     def _drawn(self) -> dict[str, Any]:
         return {**_graph(self.workflow, self.shape), "mermaid": WorkflowViz(self.workflow).to_mermaid()}
