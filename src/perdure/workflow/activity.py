@@ -262,36 +262,36 @@ async def _execute(
     blobs: list[refs.Blob],
 ) -> run_state.RunState | None:
     """Let the executor handle what it was given; gives the workflow inside where it is to have its turn first."""
-    hops = naming.hops(call.path)
-    if turn is None:
-        with graph.hosted(live.executor, ctx, hops):
-            await _handle(live.executor, call.delivery, run, state, ctx)
-        return None
-    data: list[Any] = []
-    try:
-        with graph.hosted(live.executor, ctx, hops), turn.inside(live.executor):
-            await _handle(live.executor, call.delivery, run, state, ctx, data)
-    except turns.Entered:
-        ref = None if call.delivery.joined or not data else call.delivery.messages[0]
-        return await turn.entered(data[0] if data else None, ref, blobs)
+    delivery = call.delivery
+    data: Any = None
+    if not delivery.withdrawn:
+        found = [run.decode(ref) for ref in delivery.messages]
+        data = found if delivery.joined else found[0]
+    with graph.hosted(live.executor, ctx, naming.hops(call.path)):
+        if turn is None:
+            await _handle(live.executor, delivery, data, run, state, ctx)
+            return None
+        try:
+            with turn.inside(live.executor):
+                await _handle(live.executor, delivery, data, run, state, ctx)
+        except turns.Entered:
+            ref = None if delivery.joined or delivery.withdrawn else delivery.messages[0]
+            return await turn.entered(data, ref, blobs)
     return None
 
 
 async def _handle(
     executor: Executor,
     delivery: run_state.Delivery,
+    data: Any,
     run: values.RunValues,
     state: shared_state.SharedState,
     ctx: recorder.Recorder,
-    given: list[Any] | None = None,
 ) -> None:
     if delivery.withdrawn:
         assert delivery.request is not None
         await graph.withdraw(executor, delivery.request.id, state, ctx)
         return
-    data: Any = [run.decode(ref) for ref in delivery.messages] if delivery.joined else run.decode(delivery.messages[0])
-    if given is not None:
-        given.append(data)
     source = delivery.sources[0]
     if delivery.request is None:
         message = graph.message(data, source, delivery.traces)
