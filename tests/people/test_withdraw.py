@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from agent_framework import (
+    Content,
     Executor,
     Workflow,
     WorkflowBuilder,
@@ -159,6 +160,53 @@ async def test_an_agent_is_told_that_what_was_to_be_approved_is_not(steps: str) 
 
     assert [output.text for output in outputs] == expected
     assert till.paid == other.paid
+
+
+class Operator(Executor):
+    """Asks for two things to be done on a computer, and for a word."""
+
+    def __init__(self) -> None:
+        super().__init__(id="operator")
+        self.gone: list[str] = []
+
+    @handler
+    async def operate(self, text: str, ctx: WorkflowContext[str, str]) -> None:
+        for number in range(2):
+            await ctx.request_info(
+                Content("computer_tool_call", call_id=f"c{number}"), Content, request_id=f"c{number}"
+            )
+        await ctx.request_info(text, str, request_id="word")
+
+    @response_handler
+    async def hear(self, asked: str, answer: str, ctx: WorkflowContext[str, str]) -> None:
+        await ctx.yield_output(answer)
+
+    @response_handler
+    async def see(self, asked: Content, answer: Content, ctx: WorkflowContext[str, str]) -> None:
+        await ctx.yield_output("seen")
+
+    async def _cancel_pending_request(self, request_id: str, ctx: WorkflowContext[Any, Any]) -> None:
+        self.gone.append(request_id)
+        if len(self.gone) == 3:
+            await ctx.yield_output(", ".join(sorted(self.gone)))
+
+
+async def test_with_a_call_of_the_computer_all_that_its_executor_asks_is_withdrawn() -> None:
+    def build() -> Workflow:
+        return WorkflowBuilder(start_executor=Operator(), name="operating").build()
+
+    in_process = build()
+    await in_process.run("x")
+    expected = (await in_process.cancel_pending_requests(["c0"])).get_outputs()
+    async with desk.hosted(desk.app_of(build)) as start:
+        at = await start("x")
+        await at.parked(1)
+        assert (await withdraw(at, "c0")).status_code == 200
+        again = await withdraw(at, "word")
+        output = await at.output()
+
+    assert again.status_code == 409
+    assert output == expected == ["c0, c1, word"]
 
 
 async def test_an_executor_that_has_no_use_for_it_lets_the_run_end() -> None:

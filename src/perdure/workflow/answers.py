@@ -149,7 +149,7 @@ def withdrawn(
     found = next((request for request in requests if request.id == request_id), None)
     if found is None:
         return ()
-    asked = decode(found.data) if found.request_type == full_name(Content) else None
+    asked = decode(found.data) if found.request_type == Content.__name__ else None
     if isinstance(asked, Content) and asked.type == COMPUTER_CALL:
         return tuple(request.id for request in requests if request.executor == found.executor)
     return (request_id,)
