@@ -20,6 +20,33 @@ def _refuse_skip(report: R) -> R:
     return report
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--replay", action="store_true", help="run workflows on the local host as Azure would")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--replay"):
+        _replay_everywhere()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--replay"):
+        left_out = [item for item in items if item.get_closest_marker("embedded")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _replay_everywhere() -> None:
+    from perdure.hosts.local import host
+
+    begin = host.LocalHost.__init__
+
+    def replaying(self: host.LocalHost, *args: Any, **options: Any) -> None:
+        begin(self, *args, **{"replay": True, **options})
+
+    host.LocalHost.__init__ = replaying  # type: ignore[method-assign]  # what --replay is for
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     return _refuse_skip((yield))

@@ -6,7 +6,7 @@ import datetime
 import logging
 import uuid
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypedDict
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -70,8 +70,15 @@ def reply(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
         draft = yield agent.run(f"Draft it again. {decision.feedback}", session=session)
 
 
+class Waiting(TypedDict):
+    """What a person is told. The worker of Azure Functions takes a class here, and no ``dict[str, str]``."""
+
+    id: str
+    draft: str
+
+
 @app.activity_trigger(input_name="waiting")
-def tell(waiting: dict[str, str]) -> None:
+def tell(waiting: Waiting) -> None:
     """Tell a person. Here it is logged; a real application would send a mail with a link."""
     logger.warning("%s is to be decided: %s", waiting["id"], waiting["draft"])
 

@@ -100,6 +100,7 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         if isinstance(agents, Workflow):
             raise ValueError("A workflow is given by name: AgentFunctionApp(workflow=...); agents come first.")
         super().__init__(http_auth_level=http_auth_level)
+        self._registered = False
         self.enable_health_check = enable_health_check
         self.enable_http_endpoints = enable_http_endpoints
         self.enable_mcp_tool_trigger = enable_mcp_tool_trigger
@@ -153,6 +154,20 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
         """The hosted workflow if there is exactly one."""
         found = list(self.hosted_workflows.values())
         return function_executor.given(found[0].workflow) if len(found) == 1 else None
+
+    def get_functions(self) -> list[func.Function]:
+        """Give the functions of the app as the worker of Azure Functions asks for them: its own and those it hosts.
+
+        Raises:
+            UsageError: If ``host.json`` or a setting is not acceptable.
+        """
+        if not self._registered:
+            from perdure.hosts.azure import functions
+
+            self._registered = True
+            functions.register(self)
+        found: list[func.Function] = super().get_functions()
+        return found
 
     def add_agent(
         self,

@@ -99,12 +99,12 @@ def gated(gate: asyncio.Event) -> Workflow:
 class Local:
     """The suite's workflows on a local host."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, replay: bool = False) -> None:
         self.gate = asyncio.Event()
         simple = [WorkflowBuilder(name=item.id, start_executor=item).build() for item in (echo, failing)]
         asking = WorkflowBuilder(name="asking", start_executor=Asking("asking")).build()
         self.app = AgentFunctionApp(workflows=[*simple, gated(self.gate), asking])
-        self.host = host.LocalHost(self.app, hub=folder / "hub")
+        self.host = host.LocalHost(self.app, hub=folder / "hub", replay=replay)
 
     def accept(self, workflow: str, text: str) -> tuple[refs.Ref, list[refs.Blob]]:
         return self.app.hosted_workflows[workflow].accept(text.encode(), "text/plain")
@@ -168,6 +168,17 @@ class TestLocalHost(conformance.RunsSuite):
     @pytest.fixture
     async def bench(self, tmp_path: pathlib.Path) -> AsyncIterator[conformance.Bench]:
         local = Local(tmp_path)
+        async with local.host:
+            yield conformance.Bench(local.host.runs, local.accept, local.gate.set, local.reopen)
+            local.gate.set()
+
+
+class TestReplayedLocalHost(conformance.RunsSuite):
+    """As on Azure."""
+
+    @pytest.fixture
+    async def bench(self, tmp_path: pathlib.Path) -> AsyncIterator[conformance.Bench]:
+        local = Local(tmp_path, replay=True)
         async with local.host:
             yield conformance.Bench(local.host.runs, local.accept, local.gate.set, local.reopen)
             local.gate.set()

@@ -14,6 +14,7 @@ NO = programs.Verdict(approved=False, reason="nobody was there")
 SOON = 0.05
 
 
+@pytest.mark.embedded
 async def test_a_request_that_nobody_answers_gets_its_default_answer() -> None:
     async with desk.hosted(desk.app_of(programs.buying(), deadlines=Deadline(SOON, answer=NO))) as start:
         at = await start(2)

@@ -242,6 +242,7 @@ async def test_fifty_answers_at_once_to_one_request_are_one() -> None:
     assert len(responses) == 1
 
 
+@pytest.mark.embedded
 async def test_two_thousand_parked_runs_leave_memory_and_each_is_answered() -> None:
     count = 2000
     async with desk.hosted(desk.app_of(programs.buying())) as start:

@@ -358,6 +358,7 @@ async def test_the_supersteps_of_a_sub_workflow_are_counted_for_each_input() -> 
     assert failure.type == "WorkflowConvergenceException"
 
 
+@pytest.mark.embedded
 async def test_a_long_sub_workflow_is_resumed_from_where_it_was_kept(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +385,7 @@ async def test_a_long_sub_workflow_is_resumed_from_where_it_was_kept(
     assert site.did[-2:] == ["0", "end"]
 
 
+@pytest.mark.embedded
 async def test_an_executor_inside_that_the_code_no_longer_has_parks_the_run(
     site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

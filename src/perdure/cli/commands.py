@@ -25,11 +25,12 @@ def cli() -> None:
 @click.option("--host", help="The address to listen on.  [127.0.0.1]")
 @click.option("--hub", metavar="PATH", help="The task hub's folder.  [FOLDER/.perdure/<task hub>]")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
-def start(place: str, port: int | None, host: str | None, hub: str | None, log_json: bool) -> None:
+@click.option("--replay", is_flag=True, help="Run workflows as Azure does: by the official SDK, from their history.")
+def start(place: str, port: int | None, host: str | None, hub: str | None, log_json: bool, replay: bool) -> None:
     """Host the app of a folder: its engine and its HTTP API."""
     from perdure.cli import start as command
 
-    command.start(place, port=port, host=host, hub=hub, log_json=log_json)
+    command.start(place, port=port, host=host, hub=hub, log_json=log_json, replay=replay)
 
 
 _SCHEDULER = click.option(

@@ -19,7 +19,9 @@ DRAIN_SECONDS = 30.0
 """How long a stopping host lets the steps in flight finish; what is left goes on at the next start."""
 
 
-def start(place: str, *, port: int | None, host: str | None, hub: str | None, log_json: bool) -> None:
+def start(
+    place: str, *, port: int | None, host: str | None, hub: str | None, log_json: bool, replay: bool = False
+) -> None:
     """Load an app and serve it until SIGINT or SIGTERM.
 
     Raises:
@@ -30,7 +32,7 @@ def start(place: str, *, port: int | None, host: str | None, hub: str | None, lo
     told.apply(os.environ)
     logs.pass_through(as_json=log_json)
     app = loading.load(file)
-    asyncio.run(_serve(app, told, logs.RunLog(as_json=log_json)))
+    asyncio.run(_serve(app, told, logs.RunLog(as_json=log_json), replay=replay))
 
 
 def absolute(path: str | None) -> Path | None:
@@ -38,11 +40,13 @@ def absolute(path: str | None) -> Path | None:
     return None if path is None else Path(path).expanduser().absolute()
 
 
-async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.RunLog) -> None:
+async def _serve(app: apps.AgentFunctionApp, told: settings.Settings, log: logs.RunLog, *, replay: bool) -> None:
     from perdure.hosts.local import host as local
 
     stop = Stop()
-    async with local.LocalHost(app, hub=told.hub, settings=told, host=told.host, port=told.port, log=log) as hosting:
+    async with local.LocalHost(
+        app, hub=told.hub, settings=told, host=told.host, port=told.port, log=log, replay=replay
+    ) as hosting:
         for line in banner(app, told, hosting.url or ""):
             log.say(line)
         if log.as_json:

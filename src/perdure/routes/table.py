@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from urllib.parse import quote
 
+from perdure import errors
 from perdure.routes import (
     agents,
     conversations,
@@ -20,6 +22,8 @@ from perdure.routes import (
 )
 from perdure.routes import site as sites
 from perdure.workflow import naming
+
+logger = logging.getLogger("perdure.http")
 
 Handler = Callable[[sites.Site, messages.Request], Awaitable[messages.Reply]]
 
@@ -187,3 +191,17 @@ class Table:
 def allow(at_path: Mapping[str, Route]) -> str:
     """Give the ``Allow`` header for the routes at a path."""
     return ", ".join(sorted({*at_path, "OPTIONS", *(("HEAD",) if "GET" in at_path else ())}))
+
+
+async def answer(site: sites.Site, route: Route, request: messages.Request) -> messages.Reply:
+    """Call a route's handler; what it raises becomes a reply too."""
+    try:
+        return await route.handler(site, request)
+    except problems.Problem as problem:
+        return problems.reply(problem)
+    except errors.HubError as error:
+        logger.error("%s %s: %s", request.method, request.path, error)
+        return problems.reply(problems.Problem(503, str(error), kind="hub", headers={"retry-after": "1"}))
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.path)
+        return problems.reply(problems.Problem(500, "The host failed to answer; its log has the reason."))

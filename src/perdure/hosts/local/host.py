@@ -16,7 +16,7 @@ from perdure import app as apps
 from perdure import errors
 from perdure.agents import naming as agents_naming
 from perdure.engine import engine, records
-from perdure.hosts.local import bridge, bridged_sessions, cors, owner, server, settings, watchdog, web
+from perdure.hosts.local import bridge, bridged_sessions, cors, owner, replayed, server, settings, watchdog, web
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
@@ -107,6 +107,8 @@ class LocalHost:
         host: The address to listen on.
         port: The port to listen on, 0 for a free one; None serves no HTTP.
         log: Told of each event of each run.
+        replay: Whether workflows run as they do on Azure: through the functions that are registered there and the
+            official SDK, which replays an orchestration's history on each of its turns.
     """
 
     def __init__(
@@ -118,8 +120,10 @@ class LocalHost:
         host: str = "127.0.0.1",
         port: int | None = None,
         log: Log | None = None,
+        replay: bool = False,
     ) -> None:
         self.app = app
+        self._replay = replay
         self._settings = settings
         self._address = (host, port)
         self._log = log if log is not None else _SILENT
@@ -207,13 +211,13 @@ class LocalHost:
             RunFailed: If it failed or was terminated.
             TimeoutError: If it has not ended in time; it goes on.
         """
-        view, bound = await self._ended(run_id, timeout)
-        return bound.outputs(run_id, view.output or b"")
+        output, bound = await self._ended(run_id, timeout)
+        return bound.outputs(run_id, output)
 
     async def state(self, run_id: str, *, timeout: float = 60.0) -> dict[str, Any]:
         """Wait for a run's end and give its final shared state; raises as :meth:`outputs` does."""
-        view, bound = await self._ended(run_id, timeout)
-        return bound.state(run_id, view.output or b"")
+        output, bound = await self._ended(run_id, timeout)
+        return bound.state(run_id, output)
 
     async def drain(self, seconds: float) -> None:
         """Take no more work and let what runs finish, for so long at most."""
@@ -234,14 +238,18 @@ class LocalHost:
     async def _open(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         payloads = _Late()
-        self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.hosted_workflows.items()}
         activities: dict[str, protocol.Activity] = {}
-        for bound in self.bounds.values():
-            activities |= hosted.activities_of(bound)
+        orchestrators: dict[str, protocol.Orchestrator] = {}
+        apart = replayed.Replayed(self.app, self.hub) if self._replay else None
+        if apart is not None:
+            await apart.open()
+            self.bounds = apart.bounds
+        else:
+            self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.hosted_workflows.items()}
+            for bound in self.bounds.values():
+                activities |= hosted.activities_of(bound)
+                orchestrators[bound.orchestrator.name] = bound.orchestrator
         self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
-        orchestrators: dict[str, protocol.Orchestrator] = {
-            name: bound.orchestrator for name, bound in self._by_orchestration.items()
-        }
         # Agents inside workflows are for orchestrations only, and nobody else pays for them.
         hosts = self.app.agents_for_orchestrations if sdk.has_functions(self.app) else self.app.hosted_agents
         agents = {name: agent.bind(payloads) for name, agent in hosts.items()}
@@ -252,8 +260,14 @@ class LocalHost:
         told = self._settings or settings.Settings(folder, self.hub)
         entities = [agents_naming.entity(name) for name in agents]
         taken = [*orchestrators, *activities]
-        functions = declared.of(self.app, agents=entities, workflows=self._by_orchestration, taken=taken)
-        self.functions = service.Functions(functions, folder, told.task_hub, workflows.Workflows(self.bounds))
+        functions = declared.of(
+            self.app if apart is None else apart.app,
+            agents=entities,
+            workflows=self._by_orchestration if apart is None else (),
+            taken=taken,
+        )
+        flows = workflows.Workflows(self.bounds if apart is None else {})
+        self.functions = service.Functions(functions, folder, told.task_hub, flows)
         orchestrators = {**self.functions.orchestrators, **orchestrators}
         activities = {**self.functions.activities, **activities}
         self.engine = engine.Engine(
@@ -263,9 +277,12 @@ class LocalHost:
             on_commit=None if self._log is _SILENT and not agents else self._committed,
         )
         self.sessions = engine_sessions.EngineSessions(self.engine, agents)
-        self.runs = engine_runs.EngineRuns(self.engine, self.bounds)
+        direct = engine_runs.EngineRuns(self.engine, self.bounds if apart is None else {})
         payloads.engine = self.engine
-        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions), self.runs)
+        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions), direct)
+        self.runs: engine_runs.EngineRuns | replayed.ReplayedRuns = direct
+        if apart is not None:
+            self.runs = apart.runs(self.functions.instances)
         await self.engine.start()
         self.resumed = self.engine.in_memory
         try:
@@ -320,8 +337,9 @@ class LocalHost:
 
     async def _close(self) -> None:
         await asyncio.to_thread(self._let_go)
-        await self.functions.close()
+        # What the functions' end cancels is no result of theirs: by then nobody takes one.
         await self.engine.close()
+        await self.functions.close()
         sys.setswitchinterval(self._interval)
 
     def _forget(self) -> None:
@@ -344,22 +362,24 @@ class LocalHost:
             raise errors.UsageError(f"There is no workflow {name!r}.", f"This app hosts: {hosts}.")
         return found
 
-    async def _ended(self, run_id: str, timeout: float) -> tuple[records.InstanceView, hosted.Bound]:
+    async def _ended(self, run_id: str, timeout: float) -> tuple[bytes, hosted.Bound]:
         view = await self.engine.wait(run_id, timeout)
         if view is None:
             raise errors.UsageError(f"There is no run {run_id!r}.", "Start it first.")
         if not view.ended:
             raise TimeoutError(f"Run {run_id} has not ended within {timeout:g} s; it goes on.")
         if view.status != "Completed":
-            raise RunFailed(run_id, view.failure)
-        return view, self._by_orchestration[view.name]
+            run = await self.runs.get(run_id)
+            raise RunFailed(run_id, view.failure if run is None else run.failure)
+        output = view.output or b""
+        return replayed.output(output) if self._replay else output, self._by_orchestration[view.name]
 
     def _committed(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
         if not self.sessions.heard(run_id, name, emitted, view) and self._log is not _SILENT:
             self._tell(run_id, name, emitted, view)
 
     def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
-        bound = self._by_orchestration.get(name)
+        bound = None if self._replay else self._by_orchestration.get(name)
         if bound is None:
             self.functions.tell(run_id, name, view)
             return

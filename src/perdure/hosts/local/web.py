@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from perdure import errors, tracing
+from perdure import tracing
 from perdure.hosts.local import cors as origins
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
@@ -191,27 +191,13 @@ class Application:
         self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: Send, method: str
     ) -> None:
         with tracing.attached(request.headers):
-            reply = await answer(self.site, route, request)
+            reply = await table.answer(self.site, route, request)
         await _send(reply, shared, send, method)
 
 
 class _Options(Exception):
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
-
-
-async def answer(site: sites.Site, route: table.Route, request: messages.Request) -> messages.Reply:
-    """Call a route's handler; what it raises becomes a reply too."""
-    try:
-        return await route.handler(site, request)
-    except problems.Problem as problem:
-        return problems.reply(problem)
-    except errors.HubError as error:
-        logger.error("%s %s: %s", request.method, request.path, error)
-        return problems.reply(problems.Problem(503, str(error), kind="hub", headers={"retry-after": "1"}))
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.path)
-        return problems.reply(problems.Problem(500, "The host failed to answer; its log has the reason."))
 
 
 async def _while_connected(serving: Awaitable[None], receive: Receive) -> None:

@@ -34,6 +34,7 @@ class ReplayRuns:
         payloads: Where payloads are.
         kept: Where the records beside runs are.
         bounds: The workflows by the name they are hosted under.
+        inline_bytes: The longest input of an orchestration that is not stored apart.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class ReplayRuns:
         payloads: store.PayloadStore,
         kept: records.RecordStore,
         bounds: Mapping[str, hosted.Bound],
+        *,
+        inline_bytes: int = starts.CALL_INLINE_BYTES,
     ) -> None:
         self._engine = engine
         self._payloads = payloads
         self._records = kept
         self._log = log.Log(kept)
-        self._starts = starts.Starts(engine, payloads, kept)
+        self._starts = starts.Starts(engine, payloads, kept, inline_bytes)
         self._bounds = bounds
         self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
 

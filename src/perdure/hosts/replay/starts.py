@@ -17,6 +17,11 @@ CALL_INLINE_BYTES: Final = 2048
 """A longer call is stored: it would travel with every life and every turn."""
 
 
+FIRST_LOOK_SECONDS: Final = 0.05
+LAST_LOOK_SECONDS: Final = 0.5
+"""How often, and at last after how long, it is looked whether a start that was accepted has reached the engine."""
+
+
 class Started(msgspec.Struct, frozen=True, array_like=True):
     """The record of a start.
 
@@ -40,9 +45,17 @@ class Starts:
         engine: The engine.
         payloads: Where payloads go.
         kept: Where records go.
+        inline_bytes: The longest call that is not stored apart.
     """
 
-    def __init__(self, engine: client.Client, payloads: store.PayloadStore, kept: records.RecordStore) -> None:
+    def __init__(
+        self,
+        engine: client.Client,
+        payloads: store.PayloadStore,
+        kept: records.RecordStore,
+        inline_bytes: int = CALL_INLINE_BYTES,
+    ) -> None:
+        self._inline_bytes = inline_bytes
         self._engine = engine
         self._payloads = payloads
         self._records = kept
@@ -57,7 +70,7 @@ class Starts:
         """
         items = list(blobs)
         first = wire.Start(call)
-        if len(call) > CALL_INLINE_BYTES:
+        if len(call) > self._inline_bytes:
             items.append(refs.blob(call))
             first = wire.Start(b"", items[-1].digest)
         mine = Started(name, digest, time.time(), wire.pack(first))
@@ -74,9 +87,18 @@ class Starts:
             # Purged since.
             return await self.start(name, instance_id, call, digest, items)
         if found.digest == digest and found.name == name:
-            # Whoever wrote the record may have died before it told the engine.
-            await self._engine.start(name, instance_id, found.start)
+            # Whoever wrote the record may be about to tell the engine, or have died before that.
+            await self._tell(name, instance_id, found)
         return found, False
+
+    async def _tell(self, name: str, instance_id: str, found: Started) -> None:
+        delay = FIRST_LOOK_SECONDS
+        while await self._engine.get(instance_id) is None:
+            if delay > LAST_LOOK_SECONDS:
+                await self._engine.start(name, instance_id, found.start)
+                return
+            await asyncio.sleep(delay)
+            delay *= 2
 
     async def find(self, instance_id: str) -> Started | None:
         """Give what was started under an id."""

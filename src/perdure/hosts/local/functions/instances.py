@@ -36,7 +36,7 @@ class State(NamedTuple):
     outputs: list[Any] | None = None
 
     @property
-    def runtime_status(self) -> str:
+    def runtime_status(self) -> runs.Status:
         """Where it is in its life."""
         return "Suspended" if self.status.suspended and not self.view.ended else self.view.status
 

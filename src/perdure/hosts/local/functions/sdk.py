@@ -79,7 +79,8 @@ def functions_of(app: function_app.FunctionRegister) -> Sequence[function_app.Fu
     app.functions_bindings = {}
     # Set, so that an app without HTTP triggers is not warned of by logging.warning(), which sets up the root logger.
     app._require_auth_level = True  # pyright: ignore[reportPrivateUsage]
-    return app.get_functions()
+    # Its own, without those that an app of ours adds for the worker on Azure: here the host itself is those.
+    return function_app.FunctionRegister.get_functions(app)
 
 
 def has_functions(app: function_app.FunctionRegister) -> bool:

@@ -16,8 +16,8 @@ class ChildrenSuite:
         bench.program("chain", programs.chain)
         await bench.begin("parent", "a", b"chain 4")
         assert await bench.output("a") == ["result", "kid", 6]
-        assert await bench.output("a/kid") == 6
-        assert await bench.emitted("a/kid") == [b"0", b"1", b"2", b"3"]
+        assert await bench.output("a.kid") == 6
+        assert await bench.emitted("a.kid") == [b"0", b"1", b"2", b"3"]
         assert await bench.emitted("a") == []
 
     async def test_a_child_that_ends_in_its_first_turn_lands(self, bench: Bench) -> None:
@@ -45,17 +45,17 @@ class ChildrenSuite:
         await gate.enter()
         gate.open.set()
         assert await bench.output("a") == ["result", "kid", ["result", "kid", 7]]
-        assert await bench.emitted("a/kid/kid") == [b"began"]
-        assert bench.ran == [("a/kid/kid", "gate")] * 2
+        assert await bench.emitted("a.kid.kid") == [b"began"]
+        assert bench.ran == [("a.kid.kid", "gate")] * 2
 
     async def test_a_parent_waits_for_a_child_that_waits_for_an_event(self, bench: Bench) -> None:
         """The event goes to the child, by its id."""
         bench.program("parent", programs.parent)
         bench.program("collecting", programs.collecting)
         await bench.begin("parent", "a", b"parent collecting 2")
-        await bench.send("a/kid/kid", "go", b"1")
+        await bench.send("a.kid.kid", "go", b"1")
         await bench.rebuild()
-        await bench.send("a/kid/kid", "go", b"2")
+        await bench.send("a.kid.kid", "go", b"2")
         got = [["go", b"1"], ["go", b"2"]]
         assert await bench.output("a") == ["result", "kid", ["result", "kid", got]]
 
@@ -70,10 +70,10 @@ class ChildrenSuite:
         bench.program("raising", raising)
         await bench.begin("parent", "a", b"parent raising")
         await bench.rebuild()
-        await bench.send("a/kid/kid")
+        await bench.send("a.kid.kid")
         failure = await bench.failure("a")
         assert (failure.type, failure.message) == ("KeyError", "'lost'")
-        assert failure == await bench.failure("a/kid") == await bench.failure("a/kid/kid")
+        assert failure == await bench.failure("a.kid") == await bench.failure("a.kid.kid")
 
     async def test_a_childs_landing_is_recorded(self, bench: Bench) -> None:
         """A parent that goes on after its child ended is sent the same in its next life."""
@@ -105,18 +105,18 @@ class ChildrenSuite:
         """It lands as a failure; the other one goes on."""
         bench.program("parent", programs.parent)
         bench.program("collecting", programs.collecting)
-        await bench.begin("collecting", "a/kid", b"1")
+        await bench.begin("collecting", "a.kid", b"1")
         await bench.begin("parent", "a", b"collecting 1")
-        assert "a/kid" in (await bench.failure("a")).message
-        await bench.send("a/kid", "go", b"x")
-        assert await bench.output("a/kid") == [["go", b"x"]]
+        assert "a.kid" in (await bench.failure("a")).message
+        await bench.send("a.kid", "go", b"x")
+        assert await bench.output("a.kid") == [["go", b"x"]]
 
     async def test_children_run_beside_each_other(self, bench: Bench) -> None:
         """None holds up another; they land as they end."""
 
         def family(host: protocol.Host, call: bytes) -> protocol.Steps:
             for number in range(5):
-                host.child(f"k{number}", "collecting", f"{host.instance_id}/{number}", b"1")
+                host.child(f"k{number}", "collecting", f"{host.instance_id}.{number}", b"1")
             keys = []
             for _ in range(5):
                 keys.append((yield).key)
@@ -127,5 +127,5 @@ class ChildrenSuite:
         await bench.begin("family", "a")
         order = [3, 0, 4, 2, 1]
         for number in order:
-            await bench.send(f"a/{number}")
+            await bench.send(f"a.{number}")
         assert await bench.output("a") == [f"k{number}" for number in order]

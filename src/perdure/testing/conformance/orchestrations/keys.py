@@ -25,7 +25,7 @@ class KeysSuite:
             elif kind == "timer":
                 host.timer("key", host.now)
             else:
-                host.child("key", "chain", f"{host.instance_id}/{name}", b"1")
+                host.child("key", "chain", f"{host.instance_id}.{name}", b"1")
 
         def program(host: protocol.Host, call: bytes) -> protocol.Steps:
             schedule(host, first, "first")

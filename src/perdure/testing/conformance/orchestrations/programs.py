@@ -44,9 +44,9 @@ def collecting(host: protocol.Host, call: bytes) -> protocol.Steps:
 
 
 def parent(host: protocol.Host, call: bytes) -> protocol.Steps:
-    """Start the child that the call names, under this id and ``/kid``; give what landed."""
+    """Start the child that the call names, under this id and ``.kid``; give what landed."""
     name, _, rest = call.decode().partition(" ")
-    host.child("kid", name, f"{host.instance_id}/kid", rest.encode())
+    host.child("kid", name, f"{host.instance_id}.kid", rest.encode())
     landed = yield
     if landed.kind == "failure":
         return protocol.Ended(failure=landed.value)

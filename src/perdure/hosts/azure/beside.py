@@ -1,0 +1,60 @@
+"""What an orchestration has done beside its steps: see ``wire.Aside``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from perdure import errors
+from perdure.hosts.azure import wire
+from perdure.hosts.replay import wire as texts
+from perdure.payloads import records, store
+from perdure.workflow import hosted
+
+
+class Beside:
+    """Does what is neither a step nor a note.
+
+    Args:
+        bounds: The workflows by their orchestrations' durable names.
+        payloads: Where payloads are.
+        kept: Where the records beside orchestrations are.
+    """
+
+    def __init__(
+        self, bounds: Mapping[str, hosted.Bound], payloads: store.PayloadStore, kept: records.RecordStore
+    ) -> None:
+        self._bounds = bounds
+        self._payloads = payloads
+        self._records = kept
+
+    async def __call__(self, aside: wire.Aside) -> str:
+        """Do it.
+
+        Raises:
+            HubError: If the store cannot be had: it is asked for again.
+            EmptyInput: If a run was started by hand without an input.
+            InvalidInput: If a run was started by hand with an input that its workflow does not take.
+        """
+        if aside.what == "accept":
+            return await self._accept(aside)
+        if aside.what == "status":
+            text = str(aside.value)
+            await self._records.put_if_absent(aside.instance, wire.name_of(text), text.encode())
+            return ""
+        found = [await self._records.get(aside.instance, str(name)) for name in aside.value]
+        return texts.pack([texts.decode(body, texts.Heard) for body in found if body is not None])
+
+    async def _accept(self, aside: wire.Aside) -> str:
+        bound = self._bounds.get(aside.name)
+        if bound is None:
+            raise errors.UsageError(f"{aside.name!r} takes no input of one's own.", "Start it through its routes.")
+        ref, blobs = bound.hosted.accept(_json(aside.value), "application/json")
+        await self._payloads.put(aside.instance, blobs)
+        return texts.pack(texts.Start(bound.start(ref, {})))
+
+
+def _json(value: Any) -> bytes:
+    return b"" if value is None else msgspec.json.encode(value)

@@ -1,0 +1,61 @@
+"""What ``func start`` and Azure find in an app: the functions of its workflows and agents, beside its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+
+from perdure import app as apps
+from perdure import errors
+from perdure.hosts.azure import client, hosting, loop, orchestration, storage, triggers
+from perdure.hosts.local import settings
+from perdure.hosts.replay import runs
+from perdure.routes import site as sites
+from perdure.routes import table
+
+logger = logging.getLogger("perdure")
+
+
+def register(app: apps.AgentFunctionApp) -> None:
+    """Add the functions of an app's workflows to it.
+
+    Raises:
+        UsageError: If ``host.json`` or a setting is not acceptable.
+    """
+    folder = app.app_folder or pathlib.Path()
+    told = settings.load(folder, os.environ)
+    hub = storage.task_hub(told.task_hub, settings.DEFAULT_HUB, os.environ)
+    kept = storage.Storage(os.environ, hub)
+    executors = loop.Loop()
+    hosted = hosting.Hosting(app.hosted_workflows, kept, kept, executors)
+    hosted.register(app, _earlier(hosted, executors))
+
+    async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
+        engine = client.DurableClient(inner, kept)
+        return sites.Site(
+            app.hosted_workflows,
+            runs.ReplayRuns(engine, kept, kept, hosted.bounds, inline_bytes=orchestration.CALL_LIMIT_BYTES),
+            agents=[agent.describe() for agent in app.hosted_agents.values()],
+            prefix=told.route_prefix,
+            base_url=told.base_url,
+            trusted_proxies=told.trusted_proxies,
+            body_limit=told.body_limit,
+            agent_wait_seconds=app.agent_wait_seconds,
+            with_health=app.enable_health_check,
+        )
+
+    triggers.add(app, table.of(app.hosted_workflows, with_health=app.enable_health_check), site_of)
+
+
+def _earlier(hosted: hosting.Hosting, executors: loop.Loop) -> list[str]:
+    if not hosted.bounds:
+        return []
+    try:
+        return executors.call_now(hosted.earlier())
+    except errors.PerdureError as error:
+        # The app is served all the same: what needs the store says so itself.
+        logger.warning("Functions of earlier deployments are not known: %s", error)
+        return []

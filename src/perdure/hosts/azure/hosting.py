@@ -1,0 +1,84 @@
+"""An app's workflows on Durable Functions: what is registered of them, and what its routes stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+
+from perdure.hosts.azure import beside, loop, registration
+from perdure.hosts.replay import activities, wire
+from perdure.payloads import records, store
+from perdure.workflow import hosted
+
+NAMES: Final = "@functions"
+"""Whose records are the names of the activities that this hub ever had; no run can have such an id."""
+
+
+class Hosting:
+    """The workflows of an app over a store.
+
+    Args:
+        workflows: The workflows by the name they are hosted under.
+        payloads: Where payloads are kept.
+        kept: Where records are kept.
+        executors: The loop that executors run on; that of the caller if not given.
+    """
+
+    def __init__(
+        self,
+        workflows: Mapping[str, hosted.HostedWorkflow],
+        payloads: store.PayloadStore,
+        kept: records.RecordStore,
+        executors: loop.Loop | None = None,
+    ) -> None:
+        self._executors = executors
+        self._payloads = payloads
+        self._records = kept
+        self.bounds = {name: workflow.bind(payloads, shared=True) for name, workflow in workflows.items()}
+        self.by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
+        self._work = activities.Activities(
+            {name: one for bound in self.bounds.values() for name, one in hosted.activities_of(bound).items()},
+            payloads,
+            kept,
+            self._release,
+        )
+
+    async def earlier(self) -> list[str]:
+        """Give the names of activities that earlier deployments had and this one has not, and remember those of this.
+
+        The engine fails an orchestration in whose past there is an activity whose function is gone. So those functions
+        stay: what is asked of them waits, and says so, until there is code again that does it.
+
+        Raises:
+            HubError: If the store cannot be had.
+        """
+        known = set(await self._records.names(NAMES))
+        for name in self._names:
+            if name not in known:
+                await self._records.put_if_absent(NAMES, name, b"")
+        return sorted(known - set(self._names))
+
+    def register(self, app: df.DFApp, earlier: Iterable[str] = ()) -> None:
+        """Add the orchestrator and activity functions to an app.
+
+        Args:
+            app: The app.
+            earlier: Names of activities of earlier deployments.
+        """
+        registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()])
+        aside = beside.Beside(self.by_orchestration, self._payloads, self._records)
+        registration.add_activities(app, [*self._names, *earlier], self._perform, aside)
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for bound in self.bounds.values() for name in bound.activity_names]
+
+    async def _perform(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
+        work = self._work(instance_id, name, task)
+        return await (work if self._executors is None else self._executors.call(work))
+
+    def _release(self, run: str) -> None:
+        for bound in self.bounds.values():
+            bound.release(run)

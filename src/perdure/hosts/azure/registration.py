@@ -1,0 +1,52 @@
+"""Adding orchestrators and activities to a Durable Functions app, under their durable names."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+
+from perdure.hosts.azure import beside, orchestration, wire
+from perdure.hosts.replay import wire as texts
+from perdure.workflow import protocol
+
+Work = Callable[[str, str, texts.Task], Awaitable[texts.Reply]]
+"""Does an activity: for the orchestration of this id, the activity of this name, with this input."""
+
+
+def add_orchestrators(app: df.DFApp, orchestrators: Iterable[protocol.Orchestrator]) -> None:
+    """Add orchestrator functions."""
+    for one in orchestrators:
+        trigger = app.orchestration_trigger("context", one.name)
+        app.function_name(one.name)(trigger(orchestration.function(one)))
+
+
+def add_activities(app: df.DFApp, names: Iterable[str], work: Work, aside: beside.Beside) -> None:
+    """Add activity functions: those of the names, and those that write down and look up.
+
+    Args:
+        app: The app.
+        names: Durable names of the activities.
+        work: Does them.
+        aside: Does what is beside them.
+    """
+    for name in (*names, texts.NOTE):
+        _add(app, name, _perform(name, work))
+
+    async def perform(order: Any) -> str:
+        return await aside(wire.unpack(wire.Aside, order))
+
+    _add(app, wire.ASIDE, perform)
+
+
+def _perform(name: str, work: Work) -> Any:
+    async def perform(order: Any) -> str:
+        given = wire.unpack(wire.Order, order)
+        return texts.pack(await work(given.instance, name, texts.unpack(given.task, texts.Task)))
+
+    return perform
+
+
+def _add(app: df.DFApp, name: str, perform: Any) -> None:
+    app.function_name(name)(app.activity_trigger("order", name)(perform))

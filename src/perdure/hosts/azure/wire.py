@@ -1,0 +1,136 @@
+"""What passes through Durable Functions: JSON objects, which hold what the engine need not look into as texts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from perdure.hosts.replay import wire
+from perdure.payloads import records
+
+T = TypeVar("T")
+
+FIRST_LOOK_SECONDS: Final = 0.05
+LAST_LOOK_SECONDS: Final = 1.0
+"""A status that is too long is written down just after it is named: so it is looked for again and again, up to this."""
+
+ASIDE: Final = "perdure-aside"
+"""Name of the activity that does what an orchestration needs beside its steps."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The input of an orchestration: an encoded ``wire.Start``."""
+
+    start: str
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The input of an activity.
+
+    Attributes:
+        instance: The orchestration that asks for it.
+        task: An encoded ``wire.Task``.
+    """
+
+    instance: str
+    task: str
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """The input of the activity beside the steps.
+
+    Attributes:
+        instance: The orchestration that asks for it.
+        name: The orchestration's durable name.
+        what: ``accept`` takes the input of a run that was started by hand, and gives an encoded start; ``unread`` takes
+            the names of the records of open requests, and gives what was accepted for them, encoded; ``status`` writes
+            down a status that is too long to be shown.
+        value: What that takes.
+    """
+
+    instance: str
+    name: str
+    what: Literal["accept", "unread", "status"]
+    value: Any = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The data of an event: its name and data, encoded."""
+
+    event: str
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The custom status: set in full on every turn, and never empty.
+
+    Attributes:
+        state: What it does, for people.
+        superstep: In which superstep.
+        requests: How many requests are open.
+        waitingFor: What only another deployment, or the store, can give.
+        said: An encoded ``wire.Status``.
+        record: Name of the record that has it where it is too long.
+    """
+
+    state: Literal["running", "waiting for answers"]
+    superstep: int = 0
+    requests: int = 0
+    waitingFor: str = ""
+    said: str = ""
+    record: str = ""
+
+
+def pack(value: msgspec.Struct) -> dict[str, Any]:
+    """Give a struct as a JSON object."""
+    packed: dict[str, Any] = msgspec.to_builtins(value)
+    return packed
+
+
+def unpack(kind: type[T], value: Any) -> T:
+    """Read a struct out of a JSON object, or of its text: the SDK's client sends events as text in a JSON string.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    while isinstance(value, str):
+        value = json.loads(value)
+    return msgspec.convert(value, kind)
+
+
+def start(first: wire.Start) -> dict[str, Any]:
+    """Give what an orchestration is started with."""
+    return pack(Start(wire.pack(first)))
+
+
+def name_of(text: str) -> str:
+    """Name a status by what it says."""
+    return f"status/{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+
+
+async def said(custom: Any, instance: str, kept: records.RecordStore) -> str | None:
+    """Give the encoded ``wire.Status`` that a custom status stands for; None if it is none of ours.
+
+    Args:
+        custom: The custom status.
+        instance: Whose it is.
+        kept: Where a long one is written down.
+    """
+    try:
+        status = unpack(Status, custom)
+    except (ValueError, TypeError):
+        return None
+    delay = FIRST_LOOK_SECONDS
+    while status.record:
+        body = await kept.get(instance, status.record)
+        if body is not None:
+            return body.decode()
+        if delay > LAST_LOOK_SECONDS:
+            return None
+        # It is being written: the turn that named it asked for that.
+        await asyncio.sleep(delay)
+        delay *= 2
+    return status.said

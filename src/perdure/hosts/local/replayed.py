@@ -1,0 +1,146 @@
+"""Workflows on the embedded engine as Azure would run them: through the functions that are registered there."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Final
+
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+
+from perdure import app as apps
+from perdure.hosts.azure import hosting, orchestration, wire
+from perdure.hosts.local.functions import instances, sdk
+from perdure.hosts.replay import client, runs
+from perdure.hosts.replay import wire as texts
+from perdure.payloads import folder_store, records
+
+KEPT: Final = "beside"
+"""The folder in a hub's folder that stands for Blob Storage."""
+
+
+class Replayed:
+    """An app's workflows as functions, and what they keep beside the engine.
+
+    Args:
+        app: The app; its own functions stand beside those of its workflows.
+        hub: The hub's folder.
+
+    Attributes:
+        app: All functions.
+        bounds: The workflows by the name they are hosted under.
+    """
+
+    def __init__(self, app: apps.AgentFunctionApp, hub: pathlib.Path) -> None:
+        self._payloads = folder_store.FolderPayloadStore(hub / KEPT)
+        self._records = folder_store.FolderRecordStore(hub / KEPT)
+        self._hosting = hosting.Hosting(app.hosted_workflows, self._payloads, self._records)
+        self.bounds = self._hosting.bounds
+        self.app = df.DFApp()
+        sdk.adopt(app, self.app)
+
+    async def open(self) -> None:
+        """Register the functions.
+
+        Raises:
+            HubError: If what is kept beside the engine cannot be read.
+        """
+        self._hosting.register(self.app, await self._hosting.earlier())
+
+    def runs(self, held: instances.Instances) -> ReplayedRuns:
+        """Give the runs, over the instances of this host."""
+        engine = InstancesClient(held, self._records)
+        limit = orchestration.CALL_LIMIT_BYTES
+        return ReplayedRuns(engine, self._payloads, self._records, self.bounds, inline_bytes=limit)
+
+
+class ReplayedRuns(runs.ReplayRuns):
+    """Runs of this process, which may be about to stop."""
+
+    stopping = False
+
+    async def healthy(self) -> bool:
+        """Say whether the host can take work."""
+        return not self.stopping
+
+
+def output(given: bytes) -> bytes:
+    """Give a run's output out of what its orchestration gave."""
+    return texts.unpack(json.loads(given), texts.End).output or b""
+
+
+class InstancesClient:
+    """Instances of this host as a client of an engine reaches them; on the engine's loop.
+
+    Args:
+        held: The instances.
+        kept: Where the records beside them are.
+    """
+
+    def __init__(self, held: instances.Instances, kept: records.RecordStore) -> None:
+        self._instances = held
+        self._records = kept
+
+    async def start(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration; False if there is one of this id, whether it has ended or not."""
+        if self._instances.get(instance_id) is not None:
+            return False
+        return await self.start_again(name, instance_id, call)
+
+    async def start_again(self, name: str, instance_id: str, call: str) -> bool:
+        """Start an orchestration in the place of one that has ended; False if that has not."""
+        try:
+            await self._instances.start(name, instance_id, wire.pack(wire.Start(call)))
+        except instances.Exists:
+            return False
+        return True
+
+    async def get(self, instance_id: str) -> client.State | None:
+        """Give an orchestration with its output."""
+        return await self._state(self._instances.get(instance_id))
+
+    async def wait(self, instance_id: str, seconds: float) -> client.State | None:
+        """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
+        return await self._state(await self._instances.ended(instance_id, seconds))
+
+    async def raise_event(self, instance_id: str, name: str, data: str) -> None:
+        """Send an event; one for nobody is lost."""
+        await self._instances.raise_event(instance_id, name, wire.pack(wire.Event(data)))
+
+    async def terminate(self, instance_id: str, reason: str) -> None:
+        """End an orchestration from outside."""
+        await self._instances.terminate(instance_id, reason)
+
+    async def purge(self, instance_id: str) -> None:
+        """Delete an orchestration that has ended."""
+        await self._instances.purge(instance_id)
+
+    async def list(self, created_from: float, created_to: float, prefix: str) -> Sequence[client.State]:
+        """Give the orchestrations created from one time up to another, without their outputs."""
+        found: list[client.State] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = self._instances.query((), created_from, created_to, prefix, cursor, instances.PAGE)
+            found += [shown for each in page if (shown := await self._state(each, outputs=False)) is not None]
+            if cursor is None:
+                return found
+
+    async def healthy(self) -> bool:
+        """Say whether the engine answers."""
+        return True
+
+    async def _state(self, state: instances.State | None, *, outputs: bool = True) -> client.State | None:
+        if state is None:
+            return None
+        view = state.view
+        return client.State(
+            view.id,
+            view.name,
+            state.runtime_status,
+            view.created,
+            view.updated,
+            state.output if outputs and view.status == "Completed" else None,
+            await wire.said(state.status.custom, view.id, self._records),
+            view.failure,
+        )
