@@ -72,20 +72,22 @@ class SchedulerClient:
         """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
         over = time.monotonic() + seconds
         delay = FIRST_POLL_SECONDS
-        while True:
-            state = await self.get(instance_id)
-            left = over - time.monotonic()
-            if state is None or state.ended or left <= 0:
-                return state
-            if self._waits.locked():
-                await asyncio.sleep(min(delay, left))
-                delay = min(delay * 2, LONGEST_POLL_SECONDS)
+        while (left := over - time.monotonic()) > 0:
+            if not self._waits.locked():
+                async with self._waits, self._told():
+                    with contextlib.suppress(TimeoutError):
+                        return _state(
+                            await self._inner.wait_for_orchestration_completion(
+                                instance_id, timeout=min(left, LONGEST_WAIT_SECONDS)
+                            )
+                        )
                 continue
-            async with self._waits, self._told():
-                with contextlib.suppress(TimeoutError):
-                    await self._inner.wait_for_orchestration_completion(
-                        instance_id, fetch_payloads=False, timeout=min(left, LONGEST_WAIT_SECONDS)
-                    )
+            state = await self.get(instance_id)
+            if state is None or state.ended:
+                return state
+            await asyncio.sleep(min(delay, left))
+            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+        return await self.get(instance_id)
 
     async def raise_event(self, instance_id: str, name: str, data: str) -> None:
         """Send an event; one for nobody is lost."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from perdure import errors
-from perdure.hosts.replay import life, wire
+from perdure.hosts.replay import life, lives, wire
 from perdure.workflow import protocol
 
 try:
@@ -142,7 +142,7 @@ class Inbox:
 _HEARING: Final = 0
 
 
-def drive(context: task.OrchestrationContext, living: life.Life, child: bool) -> Generator[Any, Any, Any]:
+def drive(context: task.OrchestrationContext, living: lives.Replayed, child: bool) -> Generator[Any, Any, Any]:
     """Run one life of an orchestration as an orchestrator of the SDK.
 
     Args:
@@ -154,7 +154,7 @@ def drive(context: task.OrchestrationContext, living: life.Life, child: bool) ->
     tasks: dict[int, tuple[life.Role, task.Task[Any]]] = {}
     said = wire.Status()
     inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
-    turn = living.begin()
+    turn = living.begin(_seconds(context.current_utc_datetime))
     while True:
         for serial in turn.dropped:
             inbox.forget(serial)
@@ -180,15 +180,15 @@ def drive(context: task.OrchestrationContext, living: life.Life, child: bool) ->
             yield inbox.wait()
             landed = inbox.take()
         serial, done = landed
-        living.move(_seconds(context.current_utc_datetime))
+        now = _seconds(context.current_utc_datetime)
         if serial == _HEARING:
-            turn = living.hear(wire.unpack(done.get_result(), wire.Heard))
+            turn = living.take(lives.Landing(None, None, done.get_result(), None, False, now))
             if turn.over is None:
                 # Only now: one that waits already would be taken, and lost with this life.
                 inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
         else:
             role, _ = tasks.pop(serial)
-            turn = living.land(serial, _reply(role, done))
+            turn = living.take(_landing(serial, role, done, now))
 
 
 def _schedule(context: task.OrchestrationContext, order: life.Order) -> task.Task[Any]:
@@ -202,17 +202,13 @@ def _schedule(context: task.OrchestrationContext, order: life.Order) -> task.Tas
     return context.call_activity(work.name, input="" if context.is_replaying else wire.pack(order.task))
 
 
-def _reply(role: life.Role, done: task.Task[Any]) -> wire.Reply | wire.End | None:
-    if done.is_failed:
-        details = done.get_exception().details
-        failure = protocol.Failure(details.error_type.rpartition(".")[2], details.message, details.stack_trace or "")
-        absent = failure.type == worker.ActivityNotRegisteredError.__name__
-        return wire.Reply("held" if absent else "failure", failure=failure)
-    if role == "timer":
-        return None
-    if role == "child":
-        return wire.unpack(done.get_result(), wire.End)
-    return wire.unpack(done.get_result(), wire.Reply)
+def _landing(serial: int, role: life.Role, done: task.Task[Any], now: float) -> lives.Landing:
+    if not done.is_failed:
+        return lives.Landing(serial, role, done.get_result(), None, False, now)
+    details = done.get_exception().details
+    failure = protocol.Failure(details.error_type.rpartition(".")[2], details.message, details.stack_trace or "")
+    absent = failure.type == worker.ActivityNotRegisteredError.__name__
+    return lives.Landing(serial, role, None, failure, absent, now)
 
 
 def _seconds(moment: datetime) -> float:
@@ -232,10 +228,14 @@ class _Worker(DurableTaskSchedulerWorker):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.here = threading.local()
+        self._here = threading.local()
+
+    def at_end_of_turn(self, call: Callable[[], None]) -> None:
+        """Have something called when the turn on this thread is over."""
+        self._here.call = call
 
     def _execute_orchestrator(self, req: Any, stub: Any, completionToken: Any) -> None:
-        self.here.living = None
+        self._here.call = None
         try:
             super()._execute_orchestrator(req, stub, completionToken)
         except Abandoned as error:
@@ -243,9 +243,9 @@ class _Worker(DurableTaskSchedulerWorker):
             time.sleep(ABANDON_SECONDS)
             self._cancel_orchestrator(req, stub, completionToken)
         finally:
-            living: life.Life | None = self.here.living
-            if living is not None:
-                living.close()
+            call: Callable[[], None] | None = self._here.call
+            if call is not None:
+                call()
 
     def _execute_activity(self, req: Any, stub: Any, completionToken: Any) -> None:
         try:
@@ -254,8 +254,8 @@ class _Worker(DurableTaskSchedulerWorker):
             self._cancel_activity(req, stub, completionToken)
 
 
-Begin = Callable[[str, wire.Start, float], life.Life]
-"""Makes a life of an orchestration with this id, at this time."""
+Make = Callable[[str, wire.Start, float], life.Life]
+"""Makes a life of the orchestration with this id, at a time."""
 
 Act = Callable[[str, wire.Task], wire.Reply]
 """Does the work of an activity for the orchestration with this id."""
@@ -266,7 +266,7 @@ class Worker:
 
     Args:
         where: The scheduler.
-        orchestrators: What begins a life, by durable name.
+        orchestrators: What makes a life, by durable name.
         activities: What does the work, by durable name.
         credential: For a secure scheduler.
         at_once: How many activities run at a time.
@@ -275,7 +275,7 @@ class Worker:
     def __init__(
         self,
         where: Address,
-        orchestrators: Mapping[str, Begin],
+        orchestrators: Mapping[str, Make],
         activities: Mapping[str, Act],
         *,
         credential: Any = None,
@@ -292,8 +292,9 @@ class Worker:
             concurrency_options=worker.ConcurrencyOptions(at_once, TURNS_AT_ONCE, 1, at_once + TURNS_AT_ONCE + 1),
             logger=logger,
         )
-        for name, begin in orchestrators.items():
-            self._inner.add_orchestrator(_named(name, self._orchestrator(begin)))
+        self._lives = lives.Lives()
+        for name, make in orchestrators.items():
+            self._inner.add_orchestrator(_named(name, self._orchestrator(make)))
         for name, act in activities.items():
             self._inner.add_activity(_named(name, _activity(act)))
         # What this worker does not have is not for it, and waits for one that has it.
@@ -307,11 +308,16 @@ class Worker:
         """Take no more and wait for what runs."""
         self._inner.stop()  # type: ignore[no-untyped-call]  # the SDK gives it no types
 
-    def _orchestrator(self, begin: Begin) -> Callable[..., Any]:
+    def let_go(self) -> None:
+        """Close all lives that are at hand, and those whose turn is not over yet when it is."""
+        self._lives.close()
+
+    def _orchestrator(self, make: Make) -> Callable[..., Any]:
         def run(context: task.OrchestrationContext, text: str) -> Generator[Any, Any, Any]:
             start = wire.unpack(text, wire.Start)
-            living = begin(context.instance_id, start, _seconds(context.current_utc_datetime))
-            self._inner.here.living = living
+            instance_id = context.instance_id
+            living = self._lives.take(instance_id, text, lambda now: make(instance_id, start, now))
+            self._inner.at_end_of_turn(lambda: self._lives.put(instance_id, text, living))
             return drive(context, living, start.child)
 
         return run

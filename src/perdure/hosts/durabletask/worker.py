@@ -48,7 +48,7 @@ class Worker:
         self._running: set[concurrent.futures.Future[wire.Reply]] = set()
         self._inner = sdk.Worker(
             where,
-            {name: self._begin(orchestrator) for name, orchestrator in orchestrators.items()},
+            {name: self._life(orchestrator) for name, orchestrator in orchestrators.items()},
             {name: self._act(name) for name in (*names, wire.NOTE)},
             credential=credential,
             at_once=at_once,
@@ -63,24 +63,25 @@ class Worker:
         """Take no more, and wait for what runs, for so long; what is left then is given back."""
         stopping = asyncio.create_task(asyncio.to_thread(self._inner.stop))
         await asyncio.wait([stopping], timeout=seconds)
-        self.cancel()
+        self.let_go()
         await stopping
 
     def stop_now(self) -> None:
         """Take no more, and wait for what runs, on this thread."""
         self._inner.stop()
 
-    def cancel(self) -> None:
-        """Give back the activities that run."""
+    def let_go(self) -> None:
+        """Give back the activities that run, and close what stays in memory."""
+        self._inner.let_go()
         for future in list(self._running):
             future.cancel()
 
-    def _begin(self, orchestrator: protocol.Orchestrator) -> sdk.Begin:
-        def begin(instance_id: str, start: wire.Start, now: float) -> life.Life:
+    def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
+        def make(instance_id: str, start: wire.Start, now: float) -> life.Life:
             call = self._call(instance_id, start.stored) if start.stored else start.call
             return life.Life(orchestrator, instance_id, start, call, now)
 
-        return begin
+        return make
 
     def _call(self, instance_id: str, digest: bytes) -> bytes:
         """Read what an orchestration was started with: it never changes, so a replay reads the same.

@@ -138,6 +138,11 @@ class Life:
     # The driver's side.
 
     @property
+    def custom_status(self) -> bytes | None:
+        """The custom status."""
+        return self._status
+
+    @property
     def said(self) -> wire.Status:
         """What the orchestration says of itself."""
         names = {out.work.name: None for out in self._out.values() if out.work.role == "activity"}

@@ -1,0 +1,160 @@
+"""Lives that stay in memory between their turns: a replay then looks up what it once worked out.
+
+What is looked up holds only for the same landing at the same time; where a history turns out to be another one, the
+life is worked out anew.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from perdure.hosts.replay import life, wire
+from perdure.workflow import protocol
+
+AT_HAND: Final = 512
+"""How many lives a process keeps between their turns."""
+
+
+class Landing(NamedTuple):
+    """Something that landed, as the engine has it.
+
+    Attributes:
+        serial: Of the order; None for an event.
+        role: What the order was.
+        text: The result, or the event; None for a timer.
+        failure: Why the engine says that it failed.
+        held: Whether the failure is that nobody could be found to do it.
+        now: When, seconds since the epoch.
+    """
+
+    serial: int | None
+    role: life.Role | None
+    text: str | None
+    failure: protocol.Failure | None
+    held: bool
+    now: float
+
+
+class _Done(NamedTuple):
+    landing: Landing | None
+    now: float
+    turn: life.Turn
+    said: wire.Status
+
+
+class Replayed:
+    """A life that is run again over its history for each turn.
+
+    Args:
+        make: Makes the life, at a time.
+    """
+
+    def __init__(self, make: Callable[[float], life.Life]) -> None:
+        self._make = make
+        self._life: life.Life | None = None
+        self._done: list[_Done] = []
+        self._place = 0
+        self.said = wire.Status()
+        self.over = False
+
+    def begin(self, now: float) -> life.Turn:
+        """Begin a turn's replay; gives what the life asked for first."""
+        self._place = 0
+        if not self._done or self._done[0].now != now:
+            self._restart(now)
+        return self._next()
+
+    def take(self, landing: Landing) -> life.Turn:
+        """Take in what landed next."""
+        if self._place < len(self._done):
+            if self._done[self._place].landing == landing:
+                return self._next()
+            # Another history than the one that was worked out: from here on it is done anew.
+            before = self._done[: self._place]
+            self._restart(before[0].now)
+            for done in before[1:]:
+                assert done.landing is not None
+                self._work_out(done.landing)
+        self._work_out(landing)
+        self._place = len(self._done) - 1
+        return self._next()
+
+    def close(self) -> None:
+        """Let go of the life."""
+        if self._life is not None:
+            self._life.close()
+
+    def _next(self) -> life.Turn:
+        done = self._done[self._place]
+        self._place += 1
+        self.said = done.said
+        self.over = done.turn.over is not None
+        return done.turn
+
+    def _restart(self, now: float) -> None:
+        self.close()
+        self._life = made = self._make(now)
+        turn = made.begin()
+        self._done = [_Done(None, now, turn, made.said)]
+
+    def _work_out(self, landing: Landing) -> None:
+        living = self._life
+        assert living is not None
+        living.move(landing.now)
+        if landing.serial is None:
+            turn = living.hear(wire.unpack(landing.text or "", wire.Heard))
+        else:
+            turn = living.land(landing.serial, _reply(landing))
+        self._done.append(_Done(landing, landing.now, turn, living.said))
+
+
+class Lives:
+    """The lives that a process keeps between their turns. For several threads; a life is with one of them at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: collections.OrderedDict[tuple[str, str], Replayed] = collections.OrderedDict()
+        self._closed = False
+
+    def take(self, instance_id: str, start: str, make: Callable[[float], life.Life]) -> Replayed:
+        """Give the life of an orchestration that began with this input."""
+        with self._lock:
+            found = self._kept.pop((instance_id, start), None)
+        return Replayed(make) if found is None else found
+
+    def put(self, instance_id: str, start: str, living: Replayed) -> None:
+        """Keep a life until its next turn; one that is over is let go of."""
+        oldest: Replayed | None = None
+        with self._lock:
+            if living.over or self._closed:
+                oldest = living
+            else:
+                # Two turns of one orchestration at once are none, but a scheduler may think that a worker is dead.
+                oldest = self._kept.pop((instance_id, start), None)
+                self._kept[instance_id, start] = living
+                if len(self._kept) > AT_HAND:
+                    _, oldest = self._kept.popitem(last=False)
+        if oldest is not None:
+            oldest.close()
+
+    def close(self) -> None:
+        """Let go of all, and of those that come back later."""
+        with self._lock:
+            self._closed = True
+            left = list(self._kept.values())
+            self._kept.clear()
+        for living in left:
+            living.close()
+
+
+def _reply(landing: Landing) -> wire.Reply | wire.End | None:
+    if landing.failure is not None:
+        return wire.Reply("held" if landing.held else "failure", failure=landing.failure)
+    if landing.role == "timer" or landing.text is None:
+        return None
+    if landing.role == "child":
+        return wire.unpack(landing.text, wire.End)
+    return wire.unpack(landing.text, wire.Reply)
