@@ -80,7 +80,7 @@ class Hub:
         self._scheduler.cut()
         stopped, self._worker = self._worker, None
         assert stopped is not None
-        stopped.let_go()
+        await stopped.let_go()
         # What still runs of it reports to nobody: the scheduler gave its work back.
         thread = threading.Thread(target=stopped.stop_now)
         thread.start()

@@ -91,7 +91,7 @@ class Hosted:
         killed, connected = self._worker, self._client
         assert killed is not None and connected is not None
         self._scheduler.cut()
-        killed.let_go()
+        await killed.let_go()
         thread = threading.Thread(target=killed.stop_now)
         thread.start()
         self._stopping.append(thread)

@@ -309,7 +309,7 @@ class Worker:
         self._inner.stop()  # type: ignore[no-untyped-call]  # the SDK gives it no types
 
     def let_go(self) -> None:
-        """Close all lives that are at hand, and those whose turn is not over yet when it is."""
+        """Close all lives; waits for the turns that are under way."""
         self._lives.close()
 
     def _orchestrator(self, make: Make) -> Callable[..., Any]:

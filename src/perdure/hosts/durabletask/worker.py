@@ -63,18 +63,18 @@ class Worker:
         """Take no more, and wait for what runs, for so long; what is left then is given back."""
         stopping = asyncio.create_task(asyncio.to_thread(self._inner.stop))
         await asyncio.wait([stopping], timeout=seconds)
-        self.let_go()
+        await self.let_go()
         await stopping
 
     def stop_now(self) -> None:
         """Take no more, and wait for what runs, on this thread."""
         self._inner.stop()
 
-    def let_go(self) -> None:
+    async def let_go(self) -> None:
         """Give back the activities that run, and close what stays in memory."""
-        self._inner.let_go()
         for future in list(self._running):
             future.cancel()
+        await asyncio.to_thread(self._inner.let_go)
 
     def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
         def make(instance_id: str, start: wire.Start, now: float) -> life.Life:

@@ -17,6 +17,9 @@ from perdure.workflow import protocol
 AT_HAND: Final = 512
 """How many lives a process keeps between their turns."""
 
+TURN_SECONDS: Final = 5.0
+"""How long a turn that is under way is waited for when all lives are let go of."""
+
 
 class Landing(NamedTuple):
     """Something that landed, as the engine has it.
@@ -115,39 +118,44 @@ class Lives:
     """The lives that a process keeps between their turns. For several threads; a life is with one of them at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
         self._kept: collections.OrderedDict[tuple[str, str], Replayed] = collections.OrderedDict()
+        self._taken = 0
         self._closed = False
 
     def take(self, instance_id: str, start: str, make: Callable[[float], life.Life]) -> Replayed:
-        """Give the life of an orchestration that began with this input."""
-        with self._lock:
+        """Give the life of an orchestration that began with this input; it is to be put back."""
+        with self._change:
+            self._taken += 1
             found = self._kept.pop((instance_id, start), None)
         return Replayed(make) if found is None else found
 
     def put(self, instance_id: str, start: str, living: Replayed) -> None:
         """Keep a life until its next turn; one that is over is let go of."""
-        oldest: Replayed | None = None
-        with self._lock:
-            if living.over or self._closed:
-                oldest = living
-            else:
+        gone: Replayed | None = living
+        with self._change:
+            if not living.over and not self._closed:
                 # Two turns of one orchestration at once are none, but a scheduler may think that a worker is dead.
-                oldest = self._kept.pop((instance_id, start), None)
+                gone = self._kept.pop((instance_id, start), None)
                 self._kept[instance_id, start] = living
                 if len(self._kept) > AT_HAND:
-                    _, oldest = self._kept.popitem(last=False)
-        if oldest is not None:
-            oldest.close()
+                    _, gone = self._kept.popitem(last=False)
+        if gone is not None:
+            gone.close()
+        with self._change:
+            self._taken -= 1
+            self._change.notify_all()
 
     def close(self) -> None:
-        """Let go of all, and of those that come back later."""
-        with self._lock:
+        """Let go of all, and of those whose turn is under way when it is over; waits for that."""
+        with self._change:
             self._closed = True
             left = list(self._kept.values())
             self._kept.clear()
         for living in left:
             living.close()
+        with self._change:
+            self._change.wait_for(lambda: not self._taken, TURN_SECONDS)
 
 
 def _reply(landing: Landing) -> wire.Reply | wire.End | None:
