@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from agent_framework import Agent, AgentExecutor, Message, Workflow
 from agent_framework_orchestrations import MagenticPlanReviewResponse
 from tests.workflow import support, teams
 
-from perdure import testing
+from perdure import AgentFunctionApp, testing
 from perdure.routes import runs
 
 RUNS = 200
@@ -72,34 +72,45 @@ def _clients(workflow: Workflow) -> list[testing.ScriptedChatClient]:
     return [found for found in clients if isinstance(found, testing.ScriptedChatClient)]
 
 
-@pytest.mark.parametrize("kind", ["instance", "factory"])
-@pytest.mark.parametrize("name", CROWDS)
-async def test_of_200_concurrent_runs_none_sees_a_word_a_session_or_a_handoff_of_another(name: str, kind: str) -> None:
-    build = CROWDS[name]
-    expected = [await _alone(build, 0), await _alone(build, 1)]
+async def _crowd(kinds: Sequence[tuple[str, str]]) -> None:
+    """Have 200 runs at once through these teams, each given as one workflow or as a factory, hosted side by side."""
+    expected = {team: [await _alone(CROWDS[team], 0), await _alone(CROWDS[team], 1)] for team, _ in kinds}
     teams.visits.by_session.clear()
-    built = build()
-    names = [f"run-{100 + number}" for number in range(RUNS)]
+    hosted: dict[str, Workflow | Callable[[], Workflow]] = {
+        f"{team} by {how}": CROWDS[team]() if how == "instance" else CROWDS[team] for team, how in kinds
+    }
+    # Of each team's runs half have a user who goes one way, half one who goes the other.
+    runs_of = [(f"run-{100 + index}", *kinds[index % len(kinds)], index // len(kinds) % 2) for index in range(RUNS)]
 
-    async with testing.LocalHost(support.app_of(built if kind == "instance" else build)) as host:
-        (hosted,) = host.app.workflows
-        for run in names:
-            await host.start(hosted, f"hello from {run}", run_id=run)
-        handed = await asyncio.gather(*(_answer(host, run, number) for number, run in enumerate(names)))
-        outputs = [await host.outputs(run) for run in names]
-        ended: list[runs.Run | None] = [await host.runs.get(run) for run in names]
+    async with testing.LocalHost(AgentFunctionApp(workflows=hosted, app_folder=support.TESTS)) as host:
+        for run, team, how, _ in runs_of:
+            await host.start(f"{team} by {how}", f"hello from {run}", run_id=run)
+        handed = await asyncio.gather(*(_answer(host, run, number) for run, _, _, number in runs_of))
+        outputs = [await host.outputs(run) for run, *_ in runs_of]
+        ended: list[runs.Run | None] = [await host.runs.get(run) for run, *_ in runs_of]
 
-    assert {run.status for run in ended if run is not None} == {"Completed"}
-    for number, run in enumerate(names):
-        said = [teams.text(output) for output in outputs[number]]
-        assert [text.replace(run, "run-100") for text in said] == expected[number % 2]
-        assert handed[number] == handed[number % 2]
-    if name == "handoff":
-        assert (handed[0], handed[1]) == (["shipping", "refunds"], ["refunds", "shipping"])
+    assert [run.status for run in ended if run is not None] == ["Completed"] * RUNS
+    for (run, team, _, number), output, targets in zip(runs_of, outputs, handed, strict=True):
+        assert [teams.text(item).replace(run, "run-100") for item in output] == expected[team][number]
+        assert targets == ([["shipping", "refunds"], ["refunds", "shipping"]][number] if team == "handoff" else [])
     seen = [words for words in teams.visits.by_session.values() if words]
     assert len(seen) >= RUNS
     assert all(len(words) == 1 for words in seen)
-    if kind == "instance":
-        asked = [request for client in _clients(built) for request in client.requests]
-        assert len(asked) >= RUNS
-        assert all(len(teams.tokens([m.text for m in request.messages])) == 1 for request in asked)
+    for name, built in hosted.items():
+        if isinstance(built, Workflow):
+            asked = [request for client in _clients(built) for request in client.requests]
+            assert len(asked) >= RUNS // len(kinds), name
+            assert all(len(teams.tokens([m.text for m in request.messages])) == 1 for request in asked), name
+
+
+async def test_of_200_concurrent_runs_none_sees_a_word_a_session_or_a_handoff_of_another() -> None:
+    await _crowd([(team, how) for team in CROWDS for how in ("instance", "factory")])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", ["instance", "factory"])
+@pytest.mark.parametrize("team", CROWDS)
+async def test_of_200_concurrent_runs_of_one_team_none_sees_a_word_a_session_or_a_handoff_of_another(
+    team: str, how: str
+) -> None:
+    await _crowd([(team, how)])
