@@ -27,6 +27,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
         accepted: Seconds since the epoch; set when it is recorded.
         trace: W3C trace context of who asked.
         rule: How often it is tried, and how long an attempt may take; once, for any time, if None.
+        stream: Whether the agent is asked for a stream, so that who listens hears the answer as it comes.
     """
 
     correlation_id: str
@@ -36,6 +37,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     accepted: float = 0.0
     trace: dict[str, str] = {}
     rule: policy.Rule | None = None
+    stream: bool = False
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):

@@ -6,15 +6,16 @@ import copy
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 from agent_framework import AgentResponse, AgentSession
 
 from perdure import errors, tracebacks, tracing
-from perdure.agents import callbacks, invocation, log, memory, naming, records, requests
+from perdure.agents import callbacks, invocation, live, log, memory, naming, records, requests
 from perdure.payloads import refs
-from perdure.workflow import failures, policy, protocol, values
+from perdure.workflow import deltas, failures, policy, protocol, values
 
 logger = logging.getLogger("perdure")
 
@@ -47,6 +48,7 @@ class Turns:
         self._retry = retry
         self._clock = clock
         self._memories = memory.Memories()
+        self.deltas: deltas.Deltas[live.Delta] = deltas.Deltas()
 
     def release(self, session: str) -> None:
         """Forget what is in memory of a session."""
@@ -75,7 +77,9 @@ class Turns:
         try:
             with tracing.attached(call.turn.trace):
                 timeout = None if call.turn.rule is None else call.turn.rule.timeout or None
-                response = await invocation.run(agent, request, known.session, self._callback, context, timeout)
+                response = await invocation.run(
+                    agent, request, known.session, self._listening(instance_id, call), context, timeout
+                )
         except invocation.Broken as broken:
             error = broken.__cause__
             assert isinstance(error, Exception)
@@ -90,6 +94,13 @@ class Turns:
             return _Writing(run, call, request).failed(response, error, before, self._clock())
         self._memories.put(instance_id, known)
         return outcome
+
+    def _listening(self, instance_id: str, call: records.Call) -> callbacks.AgentResponseCallbackProtocol | None:
+        """Give who is told of the answer: with somebody to tell, the agent is asked for a stream."""
+        if self._callback is None and not call.turn.stream:
+            return None
+        say = partial(self.deltas.say, (instance_id, call.turn.correlation_id))
+        return live.Live(say, call.attempt, self._callback)
 
     def _wait(self, instance_id: str, call: records.Call, error: Exception, *, heard: bool) -> float | None:
         """Give how long to wait before the turn is tried again, in seconds; None if it is not."""

@@ -143,6 +143,8 @@ def hosted() -> dict[str, Any]:
 def _run(agent: sessions.HostedAgent, tag: str) -> dict[str, Any]:
     answer = {**_json("The answer.", _ref("AgentAnswer"))}
     answer["content"]["text/plain"] = {"schema": _TEXT}
+    said = "With Accept: text/event-stream alone: deltas while the agent speaks, then one answer or problem."
+    answer["content"]["text/event-stream"] = {"schema": {**_TEXT, "description": said}}
     operation = _operation(
         f"runAgent_{tag}",
         agent,

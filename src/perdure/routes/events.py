@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
-import msgspec
-
-from perdure.routes import messages, parameters, runs, views, workflows
+from perdure.routes import messages, parameters, runs, server_sent, views, workflows
 from perdure.routes import site as sites
 
-HEARTBEAT_SECONDS = 15.0
 RECONNECT_MILLISECONDS = 1000
 DEFAULT_PAGE = 1000
 MAX_PAGE = 10_000
 MAX_EVENT_ID = 10**15
 
 _OPENING = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
-_HEARTBEAT = b": still here\n\n"
 
 
 async def log(site: sites.Site, request: messages.Request) -> messages.Reply:
@@ -28,12 +23,7 @@ async def log(site: sites.Site, request: messages.Request) -> messages.Reply:
         run = await workflows.run_of(site, request)
         return await _page(site, request, run, after, limit)
     run = await workflows.run_of(site, request)
-    headers = {
-        "content-type": messages.EVENT_STREAM,
-        "cache-control": "no-store",
-        "x-accel-buffering": "no",
-    }
-    return messages.Reply(200, headers, stream(site.runs, run.id, after))
+    return messages.Reply(200, server_sent.HEADERS, stream(site.runs, run.id, after))
 
 
 def _after(request: messages.Request) -> int:
@@ -58,41 +48,20 @@ async def _page(site: sites.Site, request: messages.Request, run: runs.Run, afte
     return messages.json(shown)
 
 
-async def stream(
-    store: runs.Runs, run_id: str, after: int, heartbeat: float = HEARTBEAT_SECONDS
+def stream(
+    store: runs.Runs, run_id: str, after: int, heartbeat: float = server_sent.HEARTBEAT_SECONDS
 ) -> AsyncIterator[bytes]:
     """Give a run's events as server-sent events, with a comment whenever there was none for ``heartbeat`` seconds."""
+    return server_sent.alive(_frames(store, run_id, after), heartbeat)
+
+
+async def _frames(store: runs.Runs, run_id: str, after: int) -> AsyncGenerator[bytes]:
     yield _OPENING
     source = store.follow(run_id, after, live=True)
-    upcoming: asyncio.Future[runs.Event] | None = None
     try:
-        while True:
-            upcoming = upcoming or asyncio.ensure_future(anext(source))
-            await asyncio.wait((upcoming,), timeout=heartbeat)
-            if not upcoming.done():
-                yield _HEARTBEAT
-                continue
-            try:
-                event = upcoming.result()
-            except StopAsyncIteration:
-                return
-            upcoming = None
-            yield frame(event)
+        async for event in source:
+            yield server_sent.frame(event.type, views.event(event), event.id)
     finally:
-        await _release(source, upcoming)
-
-
-async def _release(source: AsyncIterator[runs.Event], upcoming: asyncio.Future[runs.Event] | None) -> None:
-    if upcoming is not None and not upcoming.done():
-        upcoming.cancel()
-        await asyncio.wait((upcoming,))
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()
-
-
-def frame(event: runs.Event) -> bytes:
-    """Give an event as one server-sent event; one that is not recorded has no id."""
-    data = msgspec.json.encode(views.event(event))
-    number = b"id: %d\n" % event.id if event.id else b""
-    return b"%sevent: %s\ndata: %s\n\n" % (number, event.type.encode(), data)
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()

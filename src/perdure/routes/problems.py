@@ -41,8 +41,8 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
 
-def reply(problem: Problem) -> messages.Reply:
-    """Answer with a problem."""
+def shown(problem: Problem) -> dict[str, Any]:
+    """Show a problem as JSON."""
     body: dict[str, Any] = {
         "type": f"urn:perdure:problem:{problem.kind}" if problem.kind else "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -52,8 +52,13 @@ def reply(problem: Problem) -> messages.Reply:
     }
     if problem.pointers:
         body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.pointers]
+    return body
+
+
+def reply(problem: Problem) -> messages.Reply:
+    """Answer with a problem."""
     headers = {"content-type": MEDIA_TYPE, **problem.headers}
-    return messages.Reply(problem.status, headers, msgspec.json.encode(body))
+    return messages.Reply(problem.status, headers, msgspec.json.encode(shown(problem)))
 
 
 def bad_value(name: str, value: str, allowed: str) -> Problem:

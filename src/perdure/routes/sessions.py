@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -45,6 +45,25 @@ class Turn(msgspec.Struct, frozen=True):
     answered: Sequence[Any] = ()
     request_digest: bytes = b""
     requests: Sequence[Any] = ()
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A turn was accepted for good."""
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A part of an answer, while it is being given.
+
+    Attributes:
+        attempt: In which attempt of the turn, from 1; each says its answer from the beginning.
+        data: The part, as plain JSON.
+    """
+
+    attempt: int
+    data: Any
+
+
+Said: TypeAlias = Accepted | Delta | Turn
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -104,10 +123,31 @@ class Sessions(Protocol):
         """
         ...
 
-    async def wait(self, agent: str, session_id: str, correlation_id: str, seconds: float) -> Turn | None:
-        """Give a turn as soon as it has ended; None if it has not when the time is over.
+    async def wait(self, agent: str, session_id: str, correlation_id: str, seconds: float | None) -> Turn | None:
+        """Give a turn as soon as it has ended; None if it has not when the time is over (None: any time).
 
         Raises:
+            SessionGone: If the session was deleted with the turn in it.
+        """
+        ...
+
+    def ask(
+        self,
+        agent: str,
+        session_id: str,
+        correlation_id: str,
+        request: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        seconds: float | None,
+    ) -> AsyncGenerator[Said]:
+        """Give a session a turn as ``send`` does, and hear the answer as it comes.
+
+        Gives ``Accepted`` first, what the agent says from then on, where the host can tell, and the turn when it has
+        ended; without that if it has not within so many seconds (None for as long as it takes). Who leaves loses
+        nothing but what is said meanwhile.
+
+        Raises:
+            HubError: If it could not be made durable: it was not accepted.
             SessionGone: If the session was deleted with the turn in it.
         """
         ...

@@ -1,10 +1,10 @@
-"""What a run says while it is saying it: heard by whoever listens right now, and kept nowhere."""
+"""What a run, or a turn, says while it is saying it: heard by whoever listens right now, and kept nowhere."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -36,34 +36,34 @@ class Listener(Generic[T]):
 
 
 class Deltas(Generic[T]):
-    """Those who listen, by run; touched on one loop only."""
+    """Those who listen, by whom they listen to; touched on one loop only."""
 
     def __init__(self) -> None:
-        self._listeners: dict[str, set[Listener[T]]] = {}
+        self._listeners: dict[Hashable, set[Listener[T]]] = {}
 
-    def say(self, run: str, make: Callable[[], T]) -> None:
-        """Tell those who listen to a run; where nobody does, nothing is made."""
-        listeners = self._listeners.get(run)
+    def say(self, who: Hashable, make: Callable[[], T]) -> None:
+        """Tell those who listen to somebody; where nobody does, nothing is made."""
+        listeners = self._listeners.get(who)
         if listeners:
             said = make()
             for listener in listeners:
                 listener.hear(said)
 
     @contextmanager
-    def listen(self, run: str) -> Iterator[Listener[T]]:
-        """Listen to a run for as long as this lasts."""
+    def listen(self, who: Hashable) -> Iterator[Listener[T]]:
+        """Listen to somebody for as long as this lasts."""
         listener: Listener[T] = Listener()
-        listeners = self._listeners.setdefault(run, set())
+        listeners = self._listeners.setdefault(who, set())
         listeners.add(listener)
         try:
             yield listener
         finally:
             listeners.discard(listener)
-            if not listeners and self._listeners.get(run) is listeners:
-                del self._listeners[run]
+            if not listeners and self._listeners.get(who) is listeners:
+                del self._listeners[who]
 
 
-async def among(recorded: AsyncIterator[R], listener: Listener[T]) -> AsyncIterator[R | T]:
+async def among(recorded: AsyncIterator[R], listener: Listener[T]) -> AsyncGenerator[R | T]:
     """Give what is recorded, and among it what is said, before the record of it; ends with the records."""
     upcoming = asyncio.ensure_future(_next(recorded))
     news = asyncio.ensure_future(listener.news.wait())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from perdure import errors
@@ -17,7 +17,7 @@ from perdure.workflow import options
 T = TypeVar("T")
 
 FOLLOW_WINDOW = 256
-"""Events that may wait between the loops before the engine's side pauses."""
+"""Items that may wait between the loops before the engine's side pauses."""
 
 HEALTH_PATIENCE_SECONDS = 0.25
 """How long the engine's loop may take to say how it is before its last answer is given: user code may block it."""
@@ -45,6 +45,21 @@ class Bridge:
             if cancels:
                 self._there.post(call.cancel)
             raise
+
+    async def _stream(self, make: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T]:
+        """Give what an iterator gives there, as it comes; that side pauses while nobody takes it."""
+        pump = _Pump(self._there, self._home(), make)
+        try:
+            if not self._there.post(pump.begin):
+                raise _stopping()
+            while True:
+                batch = await pump.take()
+                if not batch:
+                    return
+                for item in batch:
+                    yield item
+        finally:
+            self._there.post(pump.cancel)
 
     def _home(self) -> mailbox.Mailbox:
         loop = asyncio.get_running_loop()
@@ -138,20 +153,9 @@ class BridgedRuns(Bridge):
         """Give a page of a run's events."""
         return await self._call(lambda: self._inner.events(run_id, after, limit))
 
-    async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
-        """Give a run's events as they come; the engine's side pauses while nobody takes them."""
-        pump = _Pump(self._there, self._home(), lambda: self._inner.follow(run_id, after, live=live))
-        try:
-            if not self._there.post(pump.begin):
-                raise _stopping()
-            while True:
-                batch = await pump.take()
-                if not batch:
-                    return
-                for event in batch:
-                    yield event
-        finally:
-            self._there.post(pump.cancel)
+    def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
+        """Give a run's events as they come."""
+        return self._stream(lambda: self._inner.follow(run_id, after, live=live))
 
     async def healthy(self) -> bool:
         """Say whether the host can take work; what it said last, while user code blocks the engine's loop."""
@@ -198,16 +202,14 @@ class _Call(Generic[T]):
             self.answer.set_result(task.result())
 
 
-class _Pump:
+class _Pump(Generic[T]):
     """Carries an iterator's items from the engine's loop to the caller's, in batches, with backpressure."""
 
-    def __init__(
-        self, there: mailbox.Mailbox, home: mailbox.Mailbox, source: Callable[[], AsyncIterator[runs.Event]]
-    ) -> None:
+    def __init__(self, there: mailbox.Mailbox, home: mailbox.Mailbox, source: Callable[[], AsyncIterator[T]]) -> None:
         self._there = there
         self._home = home
         self._source = source
-        self._items: collections.deque[runs.Event] = collections.deque()
+        self._items: collections.deque[T] = collections.deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._told = False
@@ -252,7 +254,7 @@ class _Pump:
 
     # On the caller's loop.
 
-    async def take(self) -> list[runs.Event]:
+    async def take(self) -> list[T]:
         """Give what has come, waiting for at least one item; empty at the end."""
         while True:
             # Cleared before looking, so that what comes after the look tells again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from perdure.hosts.local import bridge
 from perdure.payloads import refs
@@ -30,7 +30,21 @@ class BridgedSessions(bridge.Bridge):
         """Give a session a turn."""
         await self._call(lambda: self._inner.send(agent, session_id, correlation_id, request, blobs), cancels=False)
 
-    async def wait(self, agent: str, session_id: str, correlation_id: str, seconds: float) -> sessions.Turn | None:
+    def ask(
+        self,
+        agent: str,
+        session_id: str,
+        correlation_id: str,
+        request: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        seconds: float | None,
+    ) -> AsyncGenerator[sessions.Said]:
+        """Give a session a turn, and hear the answer as it comes."""
+        return self._stream(lambda: self._inner.ask(agent, session_id, correlation_id, request, blobs, seconds))
+
+    async def wait(
+        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
+    ) -> sessions.Turn | None:
         """Give a turn as soon as it has ended."""
         return await self._call(lambda: self._inner.wait(agent, session_id, correlation_id, seconds))
 

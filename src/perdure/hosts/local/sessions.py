@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +14,12 @@ from agent_framework import AgentResponse
 from opentelemetry import propagate
 
 from perdure import errors
-from perdure.agents import hosted, log, naming, records, requests
+from perdure.agents import hosted, live, log, naming, records, requests
 from perdure.engine import engine
 from perdure.engine import records as instances
 from perdure.payloads import plain, refs
 from perdure.routes import sessions
+from perdure.workflow import deltas
 
 SWEEP_PAGE: Final = 100
 
@@ -79,11 +81,30 @@ class EngineSessions:
         self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob] = ()
     ) -> None:
         """Give a session a turn, unless it has had one of this correlation id."""
+        await self._send(agent, session_id, correlation_id, request, blobs, stream=False)
+
+    async def _send(
+        self,
+        agent: str,
+        session_id: str,
+        correlation_id: str,
+        request: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        *,
+        stream: bool,
+    ) -> None:
         bound = self._bounds[agent]
         instance_id = bound.instance(session_id)
         trace: dict[str, str] = {}
         propagate.inject(trace)
-        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace, rule=bound.hosted.rule)
+        turn = records.Turn(
+            correlation_id,
+            request,
+            bound.hosted.session_ttl,
+            trace=trace,
+            rule=bound.hosted.rule,
+            stream=stream,
+        )
         data = records.encode(turn)
         while True:
             view = self._engine.view(instance_id)
@@ -103,7 +124,41 @@ class EngineSessions:
             if await self._engine.raise_event(instance_id, records.TURN, data, guard=missing) or missing.found:
                 return
 
-    async def wait(self, agent: str, session_id: str, correlation_id: str, seconds: float) -> sessions.Turn | None:
+    async def ask(
+        self,
+        agent: str,
+        session_id: str,
+        correlation_id: str,
+        request: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        seconds: float | None,
+    ) -> AsyncGenerator[sessions.Said]:
+        """Give a session a turn, and hear the answer as it comes."""
+        bound = self._bounds[agent]
+        # Listening before the turn is sent: it may begin to speak as soon as it is accepted.
+        with bound.turns.deltas.listen((bound.instance(session_id), correlation_id)) as listener:
+            # Who leaves stops the listening, never the sending: that may be half done.
+            sending = self._send(agent, session_id, correlation_id, request, blobs, stream=True)
+            await asyncio.shield(asyncio.ensure_future(sending))
+            yield sessions.Accepted()
+            said = deltas.among(self._ended(agent, session_id, correlation_id, seconds), listener)
+            async with contextlib.aclosing(said):
+                async for item in said:
+                    if isinstance(item, live.Delta):
+                        yield sessions.Delta(item.attempt, bound.hosted.codec.shown(item.data))
+                    else:
+                        yield item
+
+    async def _ended(
+        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
+    ) -> AsyncGenerator[sessions.Turn]:
+        turn = await self.wait(agent, session_id, correlation_id, seconds)
+        if turn is not None:
+            yield turn
+
+    async def wait(
+        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
+    ) -> sessions.Turn | None:
         """Give a turn as soon as it has ended; None if it has not when the time is over."""
         bound = self._bounds[agent]
         instance_id = bound.instance(session_id)
