@@ -5,12 +5,11 @@ import contextlib
 import pathlib
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, Never, TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler, response_handler
+from tests.conformance import workflows
 
-from perdure import AgentFunctionApp
 from perdure.hosts.local import bridge, host
 from perdure.payloads import refs
 from perdure.routes import runs
@@ -64,46 +63,12 @@ class Twin:
         return [] if given is None else [given]
 
 
-# The local host: real workflows.
-
-
-@executor(id="echo")
-async def echo(text: str, ctx: WorkflowContext[Never, str]) -> None:
-    await ctx.yield_output(text)
-
-
-@executor(id="failing")
-async def failing(text: str, ctx: WorkflowContext[Never, str]) -> None:
-    raise ValueError("no")
-
-
-class Asking(Executor):
-    @handler
-    async def ask(self, text: str, ctx: WorkflowContext[Never, int]) -> None:
-        await ctx.request_info(text, int)
-
-    @response_handler
-    async def hear(self, asked: str, number: int, ctx: WorkflowContext[Never, int]) -> None:
-        await ctx.yield_output(number)
-
-
-def gated(gate: asyncio.Event) -> Workflow:
-    @executor(id="gated")
-    async def wait(text: str, ctx: WorkflowContext[Never, str]) -> None:
-        await gate.wait()
-        await ctx.yield_output("opened")
-
-    return WorkflowBuilder(name="gated", start_executor=wait).build()
-
-
 class Local:
     """The suite's workflows on a local host."""
 
     def __init__(self, folder: pathlib.Path, *, replay: bool = False) -> None:
         self.gate = asyncio.Event()
-        simple = [WorkflowBuilder(name=item.id, start_executor=item).build() for item in (echo, failing)]
-        asking = WorkflowBuilder(name="asking", start_executor=Asking("asking")).build()
-        self.app = AgentFunctionApp(workflows=[*simple, gated(self.gate), asking])
+        self.app = workflows.app_of(self.gate)
         self.host = host.LocalHost(self.app, hub=folder / "hub", replay=replay)
 
     def accept(self, workflow: str, text: str) -> tuple[refs.Ref, list[refs.Blob]]:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.durabletask import hosting
 from tests.durabletask.scheduler import Scheduler
 
 
@@ -15,10 +15,8 @@ def scheduler() -> Iterator[Scheduler]:
     made.stop()
 
 
-@pytest.fixture(scope="module")
-def stopping() -> Iterator[list[threading.Thread]]:
-    """Threads in which workers stop: each takes a second to see that nothing comes any more."""
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join()
+@pytest.fixture(scope="module", autouse=True)
+def joined() -> Iterator[None]:
+    """Wait for the workers that a module's tests killed."""
+    yield
+    hosting.join()

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
+from tests.durabletask import hosting
 from tests.durabletask.scheduler import Scheduler
 
 from perdure.hosts.durabletask import client, sdk, worker
@@ -20,13 +20,7 @@ Activities = Mapping[str, protocol.Activity]
 class Hub:
     """A worker and a client of a scheduler, as the suite drives them."""
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        orchestrators: Orchestrators,
-        given: Activities,
-        stopping: list[threading.Thread],
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, orchestrators: Orchestrators, given: Activities) -> None:
         self._scheduler = scheduler
         self._orchestrators = orchestrators
         self._given = given
@@ -37,7 +31,6 @@ class Hub:
         self._client = client.SchedulerClient(self._where)
         self._starts = starts.Starts(self._client, self.payloads, self._records)
         self._worker: worker.Worker | None = None
-        self._stopping = stopping
 
     async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
         return (await self._starts.start(name, instance_id, call))[1]
@@ -77,14 +70,9 @@ class Hub:
         return None if state.custom_status is None else wire.unpack(state.custom_status, wire.Status).value
 
     async def stop(self) -> None:
-        self._scheduler.cut()
         stopped, self._worker = self._worker, None
         assert stopped is not None
-        await stopped.let_go()
-        # What still runs of it reports to nobody: the scheduler gave its work back.
-        thread = threading.Thread(target=stopped.stop_now)
-        thread.start()
-        self._stopping.append(thread)
+        await hosting.kill(self._scheduler, stopped)
 
     async def start(self) -> None:
         work = activities.Activities(self._given, self.payloads, self._records)
@@ -103,9 +91,9 @@ class Hub:
 
 class TestDurableTask(conformance.SharedSuite):
     @pytest.fixture
-    async def bench(self, scheduler: Scheduler, stopping: list[threading.Thread]) -> AsyncIterator[conformance.Bench]:
+    async def bench(self, scheduler: Scheduler) -> AsyncIterator[conformance.Bench]:
         async def open_hub(orchestrators: Orchestrators, given: Activities) -> conformance.Backend:
-            hub = Hub(scheduler, orchestrators, given, stopping)
+            hub = Hub(scheduler, orchestrators, given)
             await hub.start()
             return hub
 

@@ -16,6 +16,9 @@ from perdure.workflow import hosted as hosted_workflow
 TESTS = pathlib.Path(__file__).parents[1]
 PATIENCE_SECONDS = 20.0
 
+make_host: Callable[..., Any] = testing.LocalHost
+"""What hosts an app; other hosts are put here to hold them to the same."""
+
 
 def app_of(workflow: hosted_workflow.Source, **options: Any) -> AgentFunctionApp:
     """Host a workflow; the classes of these tests are the app's own."""
@@ -102,7 +105,7 @@ class Desk:
 async def hosted(app: AgentFunctionApp, **options: Any) -> AsyncIterator[Callable[..., Any]]:
     """Serve an app by HTTP on a free port; gives what starts a run and sits down at its desk."""
     async with (
-        testing.LocalHost(app, port=0, **options) as host,
+        make_host(app, port=0, **options) as host,
         httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client,
     ):
         (sole,) = app.workflows

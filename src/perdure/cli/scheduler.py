@@ -98,7 +98,8 @@ async def _opened(
 ) -> AsyncIterator[hub.Hub]:
     where = sdk.address(scheduler, taskhub or told.task_hub)
     place = payloads or (hub.BLOB if where.secure else str(told.folder / ".perdure" / SHARED))
-    async with hub.Hub(app, where, hub.stores(place, where.taskhub, os.environ)) as opened:
+    kept = hub.stores(place, where.taskhub, os.environ)
+    async with hub.Hub(app, where, kept, base_url=told.base_url, route_prefix=told.route_prefix) as opened:
         yield opened
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -12,7 +11,7 @@ from perdure import errors
 from perdure.hosts.durabletask import client, sdk, worker
 from perdure.hosts.replay import activities, runs
 from perdure.payloads import folder_store, records, store
-from perdure.workflow import hosted, protocol
+from perdure.workflow import addresses, hosted, protocol
 
 BLOB = "blob"
 
@@ -72,12 +71,22 @@ class Hub:
         app: The app.
         where: The scheduler and the task hub.
         kept: The store.
+        base_url: Where the HTTP API is, for executors that mail somebody a link; that of the environment if empty.
+        route_prefix: What its routes stand under.
 
     Raises:
         UsageError: If the app has what this host does not run.
     """
 
-    def __init__(self, app: apps.AgentFunctionApp, where: sdk.Address, kept: Stores) -> None:
+    def __init__(
+        self,
+        app: apps.AgentFunctionApp,
+        where: sdk.Address,
+        kept: Stores,
+        *,
+        base_url: str = "",
+        route_prefix: str = addresses.DEFAULT_ROUTE_PREFIX,
+    ) -> None:
         self.app = app
         self.where = where
         self.stores = kept
@@ -89,6 +98,10 @@ class Hub:
                 "This app hosts no workflow, and workers run nothing else yet.",
                 "Host agents and hand-written functions with `perdure start` or on Azure Functions.",
             )
+
+        reached = {addresses.HOST_URL: base_url} if base_url else {}
+        for bound in self.bounds.values():
+            bound.activities.host_metadata = {**reached, addresses.ROUTE_PREFIX: route_prefix}
 
     async def __aenter__(self) -> Self:
         """Open the store.
@@ -131,14 +144,3 @@ class Hub:
     def _release(self, run: str) -> None:
         for bound in self.bounds.values():
             bound.release(run)
-
-
-async def reachable(connected: client.SchedulerClient, seconds: float) -> bool:
-    """Wait until a scheduler answers; False if it does not in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not await connected.healthy():
-                await asyncio.sleep(1.0)
-    except TimeoutError:
-        return False
-    return True

@@ -298,7 +298,10 @@ class ReplayRuns:
         status = _status(state)
         if status is not None and status.requests:
             seen = bound.values_of(state.id)
-            requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in status.requests))
+            # What is decided is open no more, whether the run has heard of it or not.
+            decided = frozenset(await self._records.names(state.id, wire.REQUEST))
+            left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
+            requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
         if status is not None:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)

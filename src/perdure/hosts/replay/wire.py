@@ -131,6 +131,9 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
 NOTE: Final = "perdure-note"
 """Name of the activity that only writes to the log."""
 
+REQUEST: Final = "request/"
+"""What the names of records begin with that say what became of a request."""
+
 EVENT: Final = "perdure"
 """The one name under which an orchestration hears: the engine would fold the case of others."""
 
@@ -142,7 +145,7 @@ _tagged: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 
 def request_record(request: run_state.Request) -> str:
     """Name the record of what became of a request: who writes it decides."""
-    return f"request/{request.superstep}/{request.id}"
+    return f"{REQUEST}{request.superstep}/{request.id}"
 
 
 def pack(value: Any) -> str:

@@ -1,0 +1,108 @@
+"""A worker and the HTTP API of a task hub in the test's process, used as the local host is."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import threading
+import uuid
+from typing import Any, Self
+
+from tests.durabletask.scheduler import Scheduler
+
+from perdure import AgentFunctionApp
+from perdure.hosts.durabletask import client, front, hub, sdk, worker
+from perdure.hosts.local import host as local
+from perdure.hosts.local import settings
+from perdure.hosts.replay import runs
+
+_stopping: list[threading.Thread] = []
+
+
+async def kill(scheduler: Scheduler, killed: worker.Worker) -> None:
+    """Take a worker from a scheduler as if its process were killed: what it had is due again."""
+    scheduler.cut()
+    await killed.let_go()
+    # It takes a second to see that nothing comes any more; nobody waits for that.
+    thread = threading.Thread(target=killed.stop_now)
+    thread.start()
+    _stopping.append(thread)
+
+
+def join() -> None:
+    """Wait for the workers that were killed."""
+    while _stopping:
+        _stopping.pop().join()
+
+
+class SchedulerHost:
+    """Hosts an app on a scheduler, with what tests use of ``perdure.testing.LocalHost``.
+
+    Args:
+        app: The app.
+        scheduler: The scheduler; one of its own if not given.
+        port: The port to listen on, 0 for a free one; None serves no HTTP.
+    """
+
+    def __init__(self, app: AgentFunctionApp, *, scheduler: Scheduler | None = None, port: int | None = None) -> None:
+        self.app = app
+        self.url = ""
+        self.runs: runs.ReplayRuns
+        self._port = port
+        self._own = scheduler is None
+        self.scheduler = scheduler or Scheduler()
+        if self._own:
+            self.scheduler.start()
+        self._folder = tempfile.TemporaryDirectory(prefix="perdure-", ignore_cleanup_errors=True)
+        self._stores = hub.stores(self._folder.name, "test", {})
+        self._front: front.Front | None = None
+        self._client: client.SchedulerClient | None = None
+        self._worker: worker.Worker | None = None
+
+    async def __aenter__(self) -> Self:
+        where = sdk.address(self.scheduler.address, "test")
+        made = hub.Hub(self.app, where, self._stores)
+        if self._port is None:
+            self._client = made.connect()
+            self.runs = made.runs(self._client)
+        else:
+            told = settings.Settings(pathlib.Path(), pathlib.Path(), port=self._port)
+            self._front = await front.Front(made, told).__aenter__()
+            self.runs, self.url = self._front.runs, self._front.url
+        self._worker = hub.Hub(self.app, where, self._stores, base_url=self.url).worker().start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.crash()
+        if self._own:
+            self.scheduler.stop()
+        self._folder.cleanup()
+
+    async def crash(self) -> None:
+        if self._worker is not None:
+            await kill(self.scheduler, self._worker)
+            self._worker = None
+        if self._front is not None:
+            await self._front.__aexit__()
+            self._front = None
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def restart(self) -> None:
+        await self.crash()
+        await self.__aenter__()
+
+    async def start(self, workflow: str, value: Any, *, run_id: str | None = None) -> str:
+        ref, blobs = self.app.hosted_workflows[workflow].take(value)
+        run, _ = await self.runs.start(workflow, run_id or uuid.uuid4().hex, ref, blobs)
+        return run.id
+
+    async def outputs(self, run_id: str, *, timeout: float = 60.0) -> list[Any]:
+        try:
+            return await self.runs.outputs(run_id, timeout)
+        except LookupError as error:
+            raise local.RunFailed(run_id, error.args[0]) from error
+
+    async def state(self, run_id: str, *, timeout: float = 60.0) -> dict[str, Any]:
+        return await self.runs.state(run_id, timeout)
