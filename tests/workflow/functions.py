@@ -86,6 +86,16 @@ async def asking(number: int, ctx: RunContext) -> str:
     return f"{number}:{said.approved}:{said.note}"
 
 
+@workflow
+async def follow_up(number: int, ctx: RunContext) -> list[Any]:
+    """Asks in a step, and again once that has returned; both without ids."""
+    first = await asking(number)
+    who: str = await ctx.request_info({"after": first}, str)
+    again = await asking(number + 1)
+    pieces: int = await ctx.request_info({"after": again, "who": who}, int)
+    return [first, who, again, pieces]
+
+
 @step
 async def breaks(number: int) -> int:
     CALLS.append(f"breaks {number}")

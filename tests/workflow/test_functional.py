@@ -272,6 +272,24 @@ async def test_requests_of_steps_beside_each_other_are_answered_in_any_order(ord
     assert sum(event.type == "request_info" for event in events) == 3, "each is announced once"
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_request_after_a_step_that_asked_is_another_request(restarts: bool) -> None:
+    said: list[Any] = [{"approved": True, "note": "fine"}, "Ann", {"approved": False, "note": "dear"}, 4]
+    async with desk.hosted(desk.app_of(functions.follow_up)) as start:
+        at = await start(1)
+        asked: list[str] = []
+        for turn, answer in enumerate(said, 1):
+            (request,) = await at.parked(turn)
+            if restarts:
+                await at.again()
+            asked.append(request["requestId"])
+            await at.say(request["requestId"], answer)
+        output = await at.output()
+
+    assert output == [["1:True:fine", "Ann", "2:False:dear", 4]]
+    assert len(set(asked)) == len(said)
+
+
 async def test_a_request_that_is_not_made_again_is_withdrawn_and_holds_up_nothing() -> None:
     async with desk.hosted(desk.app_of(functions.either)) as start:
         at = await start(1)

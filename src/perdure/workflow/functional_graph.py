@@ -26,10 +26,12 @@ CONTRACT: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "FunctionalWorkflow.run": ("self", "message", "responses", "checkpoint_id", "checkpoint_storage", "kwargs"),
         "FunctionalWorkflow._classify_signature": ("func",),
         "FunctionalWorkflow._discover_workflow_dependencies": ("func",),
+        "RunContext._advance_auto_request_info_index_for_cached_step": ("self", "key"),
         "RunContext._get_events": ("self",),
         "RunContext._get_automatic_step_cache_key": ("self", "step_name", "wrapper_identity", "identity"),
         "RunContext._get_explicit_step_cache_key": ("self", "step_name", "wrapper_identity", "identity"),
         "RunContext._get_legacy_step_cache_key": ("self", "step_name"),
+        "RunContext._set_cached_result": ("self", "key", "value", "replayable"),
         "RunContext.request_info": ("self", "request_data", "response_type", "request_id"),
         "StepWrapper": (),
         "_decode_versioned_step_cache_key": ("key",),
@@ -59,9 +61,9 @@ from agent_framework._workflows import _functional  # noqa: E402
 class Another:
     """The same workflow once more: an instance holds the state of one run.
 
-    A request without an id gets one that is made of the step entered last before it, and so does not depend on what
-    goes on beside it. In process it is numbered by the order of all, and where several are open may take the answer
-    of another.
+    A request without an id gets one that is made of the step entered or left last before it, and so depends neither on
+    what goes on beside it nor on whether that step was run again. In process it is numbered by the order of all, and
+    where several are open may take the answer of another.
 
     Args:
         workflow: The workflow as it was built.
@@ -88,19 +90,23 @@ class Another:
             return await asks(request_data, response_type, request_id=request_id or self._next_id())
 
         hooks = {f"_get_{kind}_step_cache_key": _entering(ctx, kind) for kind in ("legacy", "automatic", "explicit")}
+        hooks |= {name: _leaving(getattr(ctx, name)) for name in _LEAVES}
         vars(ctx).update(
             hooks, request_info=request_info, is_streaming=lambda: self._streams, host_metadata=self._metadata
         )
         return await self._executes(ctx, message)
 
     def _next_id(self) -> str:
-        entered = _entered.get()
-        made = self._made[entered] = self._made.get(entered, 0) + 1
-        return str(uuid.uuid5(recorder.REQUEST_NAMESPACE, f"{self._metadata[addresses.INSTANCE_ID]}/{entered}/{made}"))
+        place = _place.get()
+        made = self._made[place] = self._made.get(place, 0) + 1
+        return str(uuid.uuid5(recorder.REQUEST_NAMESPACE, f"{self._metadata[addresses.INSTANCE_ID]}/{place}/{made}"))
 
 
-_entered: ContextVar[str] = ContextVar("entered", default="")
-"""The step that was entered last in this line of control."""
+_place: ContextVar[str] = ContextVar("place", default="")
+"""The step that was entered or left last in this line of control."""
+
+_LEAVES: Final = ("_set_cached_result", "_advance_auto_request_info_index_for_cached_step")
+"""What the framework calls when a step has returned, and when it is not run again because it had."""
 
 
 def _entering(ctx: RunContext, kind: str) -> Callable[..., str]:
@@ -108,12 +114,24 @@ def _entering(ctx: RunContext, kind: str) -> Callable[..., str]:
 
     def enter(*arguments: str) -> str:
         key = key_of(*arguments)
-        parts = _functional._decode_versioned_step_cache_key(key)  # pyright: ignore[reportPrivateUsage]
-        # Without the digest of the step's code, so that a request stays what it is when a line is added above.
-        _entered.set(key if parts is None else f"{parts[1]}/{parts[3]}/{parts[4]}")
+        _place.set(_call(key))
         return key
 
     return enter
+
+
+def _leaving(done: Callable[..., None]) -> Callable[..., None]:
+    def leave(key: str, *arguments: Any, **options: Any) -> None:
+        done(key, *arguments, **options)
+        _place.set(f"after {_call(key)}")
+
+    return leave
+
+
+def _call(key: str) -> str:
+    parts = _functional._decode_versioned_step_cache_key(key)  # pyright: ignore[reportPrivateUsage]
+    # Without the digest of the step's code, so that a request stays what it is when a line is added above.
+    return key if parts is None else f"{parts[1]}/{parts[3]}/{parts[4]}"
 
 
 def workflow_of(agent: FunctionalWorkflowAgent) -> FunctionalWorkflow:
