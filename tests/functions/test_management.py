@@ -181,6 +181,13 @@ async def test_a_list_has_pages(served: Served) -> None:
     assert sorted(seen) == [f"i{number}" for number in range(5)]
 
 
+async def test_a_continuation_token_that_no_list_gave_is_refused(served: Served) -> None:
+    answer = await served.ask("GET", f"{INSTANCES}?top=2", headers={"x-ms-continuation-token": "made up"})
+
+    assert answer.status_code == 400
+    assert "x-ms-continuation-token" in answer.json()["Message"]
+
+
 async def test_the_client_restarts_with_the_same_input(served: Served, client: Any) -> None:
     await client.start_new("child", "r", 21)
     await served.ended("r")

@@ -186,14 +186,17 @@ class Management:
 
     async def _list(self, request: messages.Request) -> Reply:
         limit = _number(request, "top")
-        states, cursor = self._instances.query(
-            _statuses(request),
-            _time(request, "createdTimeFrom"),
-            _time(request, "createdTimeTo"),
-            request.query.get("instanceIdPrefix", ""),
-            request.headers.get("x-ms-continuation-token") or None,
-            int(limit) if limit is not None and 1 <= limit <= instances.PAGE else PAGE,
-        )
+        try:
+            states, cursor = self._instances.query(
+                _statuses(request),
+                _time(request, "createdTimeFrom"),
+                _time(request, "createdTimeTo"),
+                request.query.get("instanceIdPrefix", ""),
+                request.headers.get("x-ms-continuation-token") or None,
+                int(limit) if limit is not None and 1 <= limit <= instances.PAGE else PAGE,
+            )
+        except errors.UsageError as error:
+            return _error(400, "The value of x-ms-continuation-token is none that a list gave", error)
         # All of them in one answer unless a size is asked for: the official client reads one page.
         while cursor is not None and limit is None:
             more, cursor = self._instances.query(
