@@ -100,6 +100,22 @@ def asking(kind: Any) -> Workflow:
     return WorkflowBuilder(start_executor=Asker(id="asker")).build()
 
 
+def told(kind: Any) -> Workflow:
+    """One executor that asks for a message or messages, and yields who said what."""
+
+    class Listener(Executor):
+        @handler
+        async def ask(self, question: str, ctx: WorkflowContext[str, str]) -> None:
+            await ctx.request_info({"question": question}, kind)
+
+        @response_handler(request=dict, response=kind, workflow_output=str)
+        async def hear(self, asked: Any, answer: Any, ctx: WorkflowContext[Any, Any]) -> None:
+            for message in answer if isinstance(answer, list) else [answer]:
+                await ctx.yield_output(f"{message.role}: {message.text}")
+
+    return WorkflowBuilder(start_executor=Listener(id="listener")).build()
+
+
 def beside(gate: asyncio.Event) -> Workflow:
     """A buyer beside a branch that works until its gate opens."""
     split = Splitter(id="split")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+from agent_framework import Message
 from tests.people import desk, programs
 
 REFUSED: list[tuple[Any, str, str]] = [
@@ -187,6 +188,34 @@ async def test_an_answer_is_of_the_type_asked_for_and_a_text_of_digits_stays_tex
         output = await at.output()
 
     assert output == [heard]
+
+
+@pytest.mark.parametrize("kind", [list[Message], Message])
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"I want it back", "text/plain"),
+        (b'"I want it back"', "application/json"),
+        (b'{"role": "user", "contents": [{"type": "text", "text": "I want it back"}]}', "application/json"),
+    ],
+)
+async def test_where_messages_are_asked_for_a_text_is_what_the_user_says(
+    kind: Any, content: bytes, content_type: str
+) -> None:
+    """As ``HandoffAgentUserRequest.create_response`` takes it."""
+    if kind is not Message and content.startswith(b"{"):
+        content = b"[" + content + b"]"
+    async with desk.hosted(desk.app_of(programs.told(kind))) as start:
+        at = await start("well?")
+        (asked,) = await at.parked(1)
+        await at.again()
+        await at.say(asked["requestId"], content=content, headers={"content-type": content_type})
+        output = await at.output()
+
+    assert output == ["user: I want it back"]
+    message = asked["responseSchema"] if kind is Message else asked["responseSchema"]["items"]
+    assert kind is Message or asked["responseSchema"]["type"] == "array"
+    assert message["required"] == ["role", "contents"]
 
 
 async def test_what_cannot_be_answered_says_why() -> None:

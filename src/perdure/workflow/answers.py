@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
-from agent_framework import Content, Executor
+from agent_framework import Content, Executor, Message
 
 from perdure import errors
 from perdure.payloads import refs
@@ -124,7 +124,7 @@ class AnswerTypes:
         if not body.strip():
             raise errors.EmptyInput("The request has no body.", "Send the answer, as JSON or as plain text.")
         if start_input.media_type(content_type).startswith("text/"):
-            return types.convert(start_input.text(body, content_type))
+            return _read(types, start_input.text(body, content_type))
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -135,7 +135,7 @@ class AnswerTypes:
             answered = _content(asked(), value)
             if answered is not None:
                 return answered
-        return types.convert(value)
+        return _read(types, value)
 
 
 def withdrawn(
@@ -182,6 +182,14 @@ def full_name(kind: Any) -> str:
     return f"{kind.__module__}:{type_name(kind)}" if isinstance(kind, type) else type_name(kind)
 
 
+def _read(types: start_input.StartInput, value: Any) -> Any:
+    """Read plain JSON; where messages are asked for, a text is what the user says."""
+    if isinstance(value, str) and types.accepted in _MESSAGES:
+        said = Message("user", [value])
+        return types.check(said if types.accepted == (Message,) else [said])
+    return types.convert(value)
+
+
 def _content(asked: Any, value: Any) -> Content | None:
     """Read the answer to what an agent asks; None if it is to be read as a content of any kind."""
     if not isinstance(asked, Content):
@@ -210,5 +218,6 @@ def _approval(asked: Content, value: Any) -> Content:
     return asked.to_function_approval_response(approved=approved)
 
 
+_MESSAGES: Final[tuple[tuple[Any], ...]] = ((Message,), (list[Message],))
 _BY_NAME = {kind.__name__: reader(kind) for kind in (str, bool, int, float, dict, list)}
 _ANYTHING = reader(object)

@@ -89,11 +89,10 @@ class Another:
         async def request_info(request_data: Any, response_type: type, *, request_id: str | None = None) -> Any:
             return await asks(request_data, response_type, request_id=request_id or self._next_id())
 
-        hooks = {f"_get_{kind}_step_cache_key": _entering(ctx, kind) for kind in ("legacy", "automatic", "explicit")}
-        hooks |= {name: _leaving(getattr(ctx, name)) for name in _LEAVES}
-        vars(ctx).update(
-            hooks, request_info=request_info, is_streaming=lambda: self._streams, host_metadata=self._metadata
-        )
+        entering = {f"_get_{kind}_step_cache_key": _entering(ctx, kind) for kind in ("legacy", "automatic", "explicit")}
+        leaving = {name: _leaving(getattr(ctx, name)) for name in _LEAVES}
+        own = {"request_info": request_info, "is_streaming": lambda: self._streams, "host_metadata": self._metadata}
+        vars(ctx).update(entering, **leaving, **own)
         return await self._executes(ctx, message)
 
     def _next_id(self) -> str:

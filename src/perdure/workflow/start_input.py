@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import functools
 import re
 import types
 import typing
@@ -15,7 +14,7 @@ import msgspec
 import pydantic
 
 from perdure import errors
-from perdure.workflow import graph
+from perdure.workflow import graph, json_schema
 
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
@@ -29,14 +28,18 @@ class StartInput:
         accepted: The input types of the start executor, in the order of its handlers.
         fits: Whether the start executor takes a value.
         as_text: Whether what fits none of the types is taken as the text that it is, as agents do.
+
+    Attributes:
+        accepted: The types.
+        only_text: Whether nothing but text is taken.
     """
 
     def __init__(self, accepted: Sequence[Any], fits: Callable[[Any], bool], *, as_text: bool = False) -> None:
         self._as_text = as_text
-        self._accepted = tuple(accepted)
+        self.accepted = tuple(accepted)
         self._fits = fits
-        self._adapters = {index: _adapter(kind) for index, kind in enumerate(self._accepted)}
-        self.only_text = bool(self._accepted) and all(kind is str for kind in self._accepted)
+        self._adapters = {index: json_schema.adapter(kind) for index, kind in enumerate(self.accepted)}
+        self.only_text = bool(self.accepted) and all(kind is str for kind in self.accepted)
 
     def decode(self, body: bytes, content_type: str) -> Any:
         """Give the value that a body stands for.
@@ -78,7 +81,7 @@ class StartInput:
             InvalidInput: If it fits none.
         """
         problems: Problems = []
-        for index, kind in enumerate(self._accepted):
+        for index, kind in enumerate(self.accepted):
             try:
                 converted = self._as(kind, self._adapters[index], value)
             except pydantic.ValidationError as error:
@@ -87,20 +90,14 @@ class StartInput:
                 problems = _longer(problems, unfit.problems)
             else:
                 return self.check(converted)
-        if len(self._accepted) == 1:
+        if len(self.accepted) == 1:
             raise errors.InvalidInput(problems)
-        takes = ", ".join(_name(kind) for kind in self._accepted)
+        takes = ", ".join(_name(kind) for kind in self.accepted)
         raise errors.InvalidInput([*problems, ("", f"it fits none of the types that the workflow takes: {takes}")])
 
     def schema(self) -> dict[str, Any]:
         """Give a JSON schema of the input."""
-        schemas: list[dict[str, Any]] = []
-        for adapter in self._adapters.values():
-            try:
-                schemas.append(adapter.json_schema() if adapter is not None else {"type": "object"})
-            except pydantic.errors.PydanticInvalidForJsonSchema:
-                schemas.append({"type": "object"})
-        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        return json_schema.of(self.accepted)
 
     def _as(self, kind: Any, adapter: pydantic.TypeAdapter[Any] | None, value: Any) -> Any:
         if adapter is not None:
@@ -117,7 +114,7 @@ class StartInput:
             InvalidInput: If it takes no such value.
         """
         if not self._fits(value):
-            takes = ", ".join(_name(kind) for kind in self._accepted)
+            takes = ", ".join(_name(kind) for kind in self.accepted)
             raise errors.InvalidInput([("", f"a {type(value).__name__} is none of what the workflow takes: {takes}")])
         return value
 
@@ -130,17 +127,6 @@ class _Unfit(Exception):
         self.problems = problems
 
 
-def _adapter(kind: Any) -> pydantic.TypeAdapter[Any] | None:
-    """How pydantic reads a type; None for the framework's own types, which it cannot read."""
-    try:
-        return pydantic.TypeAdapter(kind)
-    except (pydantic.errors.PydanticSchemaGenerationError, pydantic.errors.PydanticUserError):
-        return None
-
-
-_known_adapter = functools.lru_cache(maxsize=512)(_adapter)
-
-
 def _strictly(adapter: pydantic.TypeAdapter[Any], value: Any) -> Any:
     # Strict JSON mode: dates are read from strings, but "123" is no number and 1 is no bool.
     return adapter.validate_json(msgspec.json.encode(value), strict=True)
@@ -148,7 +134,7 @@ def _strictly(adapter: pydantic.TypeAdapter[Any], value: Any) -> Any:
 
 def _framework_value(value: Any, kind: Any, at: str) -> Any:
     """Read a framework type, such as Message, or what is made of them, from plain JSON."""
-    adapter = _known_adapter(kind)
+    adapter = json_schema.known_adapter(kind)
     if adapter is not None:
         try:
             return _strictly(adapter, value)
@@ -187,11 +173,8 @@ def _member_value(value: Any, members: tuple[Any, ...], at: str) -> Any:
 
 
 def _members(value: dict[str, Any], kind: type, at: str) -> dict[str, Any]:
-    try:
-        hints = typing.get_type_hints(kind)
-    except NameError:
-        # A class defined inside a function may name what cannot be looked up: its members are taken as they are.
-        hints = {}
+    # A class defined inside a function may name what cannot be looked up: its members are taken as they are.
+    hints = json_schema.members(kind)
     return {name: _framework_value(item, hints.get(name, Any), f"{at}/{_escape(name)}") for name, item in value.items()}
 
 

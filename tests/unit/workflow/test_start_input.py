@@ -20,11 +20,12 @@ from agent_framework import (
     executor,
     handler,
 )
+from agent_framework.orchestrations import MagenticPlanReviewResponse
 from tests.workflow import support
 
 from perdure import AgentFunctionApp, errors
 from perdure.testing import ScriptedChatClient
-from perdure.workflow import hosted
+from perdure.workflow import hosted, json_schema
 
 JSON = "application/json"
 
@@ -304,3 +305,39 @@ def test_schema_of_every_type_can_be_given() -> None:
     """GET workflow/{name} gives a JSON schema of the input, whatever its type."""
     for kind in [item[0] for item in ACCEPTED] + [Message, list[Message], AgentExecutorRequest, Ask, str | Message]:
         assert isinstance(hosted_for(kind).describe()["inputSchema"], dict)
+
+
+def test_schema_of_a_union_refers_to_what_is_in_it() -> None:
+    """Two classes of one name stay two, and each reference leads somewhere."""
+
+    def other() -> type[pydantic.BaseModel]:
+        class Line(pydantic.BaseModel):
+            text: str
+
+        class Letter(pydantic.BaseModel):
+            line: Line
+
+        return Letter
+
+    class Line(pydantic.BaseModel):
+        number: int
+
+    class Order(pydantic.BaseModel):
+        line: Line
+
+    schema = json_schema.of([Order, other(), list[Message] | list[Order]])
+
+    def target(ref: str) -> Any:
+        return schema["$defs"][ref.removeprefix("#/$defs/")]
+
+    order, letter, many = schema["anyOf"]
+    assert "number" in target(target(order["$ref"])["properties"]["line"]["$ref"])["properties"]
+    assert "text" in target(target(letter["$ref"])["properties"]["line"]["$ref"])["properties"]
+    assert many["anyOf"][0]["items"]["required"] == ["role", "contents"]
+    assert many["anyOf"][1]["items"] == order
+
+
+def test_schema_says_what_framework_types_are_made_of() -> None:
+    assert json_schema.of([list[Message]])["type"] == "array"
+    assert json_schema.of([MagenticPlanReviewResponse])["properties"]["review"]["type"] == "array"
+    assert json_schema.of([object]) == {}
