@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent_framework import (
     Agent,
+    AgentExecutor,
+    AgentExecutorRequest,
+    AgentExecutorResponse,
     AgentResponse,
     AgentResponseUpdate,
     Executor,
+    Message,
     Workflow,
     WorkflowBuilder,
     WorkflowContext,
@@ -19,8 +21,8 @@ from pydantic import BaseModel, Field
 import models
 from perdure import AgentCallbackContext, AgentFunctionApp
 
-PLACE = "place"
-"""Where the shared state has what the guide is about."""
+PLACE, TITLES = "place", "titles"
+"""Where the shared state has what the guide is about, and the titles of the chapters that are still to be written."""
 
 
 class Plan(BaseModel):
@@ -29,61 +31,49 @@ class Plan(BaseModel):
     chapters: list[str] = Field(description="The titles of three chapters.")
 
 
-@dataclass
-class ToWrite:
-    """The titles of the chapters that are still to be written."""
+class Editor(Executor):
+    """Decides what chapters the guide has, and has them written one after the other.
 
-    titles: list[str]
-
-
-@dataclass
-class Chapter:
-    """A chapter, as it is given out."""
-
-    title: str
-    text: str
-
-
-class Planner(Executor):
-    """Decides what chapters the guide has."""
+    Each is a superstep of its own, so it is given out, and kept for good, before the next one is begun.
+    """
 
     def __init__(self, agent: Agent) -> None:
-        super().__init__("plan")
+        super().__init__("edit")
         self.agent = agent
 
     @handler
-    async def plan(self, place: str, ctx: WorkflowContext[ToWrite]) -> None:
-        """Ask for the titles."""
-        ctx.set_state(PLACE, place)
+    async def plan(self, place: str, ctx: WorkflowContext[AgentExecutorRequest]) -> None:
+        """Ask for the titles, and for the first chapter."""
         question = f"Which chapters should a short travel guide to {place} have?"
         answer = await self.agent.run(question, options={"response_format": Plan})
-        await ctx.send_message(ToWrite(Plan.model_validate_json(answer.text).chapters))
-
-
-class Writer(Executor):
-    """Writes one chapter a superstep, so that each is given out, and kept for good, as soon as it is there."""
-
-    def __init__(self, agent: Agent) -> None:
-        super().__init__("write")
-        self.agent = agent
+        ctx.set_state(PLACE, place)
+        ctx.set_state(TITLES, Plan.model_validate_json(answer.text).chapters)
+        await self._ask_for_the_next(ctx)
 
     @handler
-    async def write(self, to_write: ToWrite, ctx: WorkflowContext[ToWrite, Chapter]) -> None:
-        """Write the first of the chapters and send itself the others."""
-        title, *others = to_write.titles
-        place: str = ctx.get_state(PLACE)
-        answer = await self.agent.run(f"Write the chapter '{title}' of a travel guide to {place}, in three sentences.")
-        await ctx.yield_output(Chapter(title, answer.text))
-        if others:
-            await ctx.send_message(ToWrite(others))
+    async def go_on(self, written: AgentExecutorResponse, ctx: WorkflowContext[AgentExecutorRequest]) -> None:
+        """Take note of a chapter that is written, and ask for the next one."""
+        await self._ask_for_the_next(ctx)
+
+    async def _ask_for_the_next(self, ctx: WorkflowContext[AgentExecutorRequest]) -> None:
+        titles: list[str] = ctx.get_state(TITLES)
+        if not titles:
+            return
+        title, *others = titles
+        ctx.set_state(TITLES, others)
+        chapter = f"Write the chapter '{title}' of a travel guide to {ctx.get_state(PLACE)}"
+        question = f"{chapter}: its title as a heading, then three sentences."
+        await ctx.send_message(AgentExecutorRequest([Message("user", [question])]))
 
 
 class Terminal:
     """Shows an agent's answer in the terminal of the host, piece by piece as it comes."""
 
     async def on_streaming_response_update(self, update: AgentResponseUpdate, context: AgentCallbackContext) -> None:
-        """Show a piece."""
-        print(update.text, end="", flush=True)
+        """Show a piece; some models say all once more in the end, to replace the pieces."""
+        for part in update.contents:
+            if part.type == "text" and part.merge_mode != "replace":
+                print(part.text, end="", flush=True)
 
     async def on_agent_response(self, response: AgentResponse, context: AgentCallbackContext) -> None:
         """End the line."""
@@ -94,10 +84,13 @@ guide = Agent(client=models.chat_client(), name="guide", instructions="You know 
 
 
 def build_workflow() -> Workflow:
-    """Build it: a plan, and a writer that goes on until all chapters are written."""
-    planner, writer = Planner(guide), Writer(guide)
-    builder = WorkflowBuilder(name="travel_guide", start_executor=planner, output_from=[writer])
-    return builder.add_edge(planner, writer).add_edge(writer, writer).build()
+    """Build it: an editor, and a writer that is asked for one chapter after the other.
+
+    The writer is an agent as a step of the graph: it is one whose words can be heard while they are being said.
+    """
+    editor, writer = Editor(guide), AgentExecutor(guide, id="write")
+    builder = WorkflowBuilder(name="travel_guide", start_executor=editor, output_from=[writer])
+    return builder.add_edge(editor, writer).add_edge(writer, editor).build()
 
 
 app = AgentFunctionApp(agents=[guide], workflow=build_workflow(), default_callback=Terminal())

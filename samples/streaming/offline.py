@@ -22,4 +22,6 @@ def answer(messages: Sequence[Message], options: Mapping[str, Any]) -> str:
     if options.get("response_format") is not None:
         return json.dumps({"chapters": list(CHAPTERS)})
     title = re.search(r"chapter '(.+?)'", asked)
-    return CHAPTERS[title[1]] if title is not None else "Walk along the old wall, and climb the tower at dusk."
+    if title is not None:
+        return f"## {title[1]}\n\n{CHAPTERS[title[1]]}"
+    return "Walk along the old wall, and climb the tower at dusk."

@@ -328,6 +328,11 @@ class Engine:
             if not followers and self._core.followers.get(instance_id) is followers:
                 del self._core.followers[instance_id]
 
+    def last_event(self, instance_id: str) -> int:
+        """Give the id of the last event of an instance, as committed; 0 of one that is not in memory."""
+        present = self._core.live.get(instance_id)
+        return 0 if present is None or present.shown is None else present.shown[2]
+
     def entity(self, name: str, key: str) -> bytes | None:
         """Give an entity's state, or None."""
         found = self._readers.row("select_entity", (name, key))

@@ -7,7 +7,7 @@ import json
 import math
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -54,6 +54,7 @@ class Reply:
         status: 200, or an error's status, with ``text`` as the error's message.
         retry_after: Seconds to say in ``Retry-After`` with an error.
         wait_for: Answer only after this was set. Closing the server sets it too.
+        wait_after: Of a stream, how many events come before that wait.
         cut_after: Cut the connection after this many events of a stream, or after as many bytes of a whole answer.
     """
 
@@ -62,6 +63,7 @@ class Reply:
     status: int = 200
     retry_after: float | None = None
     wait_for: threading.Event | None = None
+    wait_after: int = 0
     cut_after: int | None = None
 
 
@@ -151,19 +153,27 @@ class ModelServer:
         except script.ScriptExhausted as error:
             return responses.JSONResponse(wire.problem(400, str(error)), 400)
         reply = Reply(answer) if isinstance(answer, str) else answer
-        await self._wait(reply)
+        stream = bool(call.body.get("stream"))
+        if not (stream and reply.status == 200 and reply.wait_after):
+            await self._wait(reply)
         if reply.status != 200:
             return responses.JSONResponse(wire.problem(reply.status, reply.text), reply.status, _retry(reply))
         turn = wire.Turn(number, str(call.body.get("model", "scripted")), reply.text, reply.tool_calls)
-        if call.body.get("stream"):
+        if stream:
             chunks = [_event(event) for event in events(turn)] + ([end] if end else [])
             if reply.cut_after is not None:
                 return CutResponse(b"".join(chunks[: reply.cut_after]), "text/event-stream")
-            return responses.StreamingResponse(_each(chunks), media_type="text/event-stream")
+            return responses.StreamingResponse(self._each(chunks, reply), media_type="text/event-stream")
         body = json.dumps(whole(turn)).encode()
         if reply.cut_after is not None:
             return CutResponse(body[: reply.cut_after], "application/json")
         return responses.Response(body, media_type="application/json")
+
+    async def _each(self, chunks: Sequence[bytes], reply: Reply) -> AsyncIterator[bytes]:
+        for number, chunk in enumerate(chunks):
+            if reply.wait_after and number == reply.wait_after:
+                await self._wait(reply)
+            yield chunk
 
     async def _wait(self, reply: Reply) -> None:
         if reply.wait_for is None:
@@ -197,8 +207,3 @@ def _retry(reply: Reply) -> dict[str, str]:
 def _event(event: wire.Json) -> bytes:
     name = f"event: {event['type']}\n" if "type" in event else ""
     return f"{name}data: {json.dumps(event)}\n\n".encode()
-
-
-async def _each(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk

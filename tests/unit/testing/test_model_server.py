@@ -104,6 +104,21 @@ async def test_an_answer_waits_for_its_event() -> None:
             assert (await task).text == "late"
 
 
+@kinds
+async def test_a_stream_waits_in_the_middle(kind: Any) -> None:
+    release = threading.Event()
+    with ModelServer([Reply("one two three", wait_for=release, wait_after=4)]) as server:
+        async with an_agent(server, kind) as agent:
+            heard = ""
+            async for update in agent.run("count", stream=True):
+                if update.text and not heard:
+                    # It has begun to speak while the event is not set.
+                    release.set()
+                # The responses API says the whole once more in the end, to replace its pieces.
+                heard += "".join(part.text or "" for part in update.contents if part.merge_mode != "replace")
+            assert heard == "one two three"
+
+
 async def test_closing_lets_go_of_what_waits() -> None:
     reached = threading.Event()
 

@@ -157,8 +157,8 @@ class EngineRuns:
             async for event in recorded:
                 yield event_of(bound, run_id, event)
             return
-        with bound.activities.deltas.listen(run_id) as listener:
-            async for said in deltas.among(recorded, listener):
+        with bound.activities.deltas.listen(run_id, lambda: self._engine.last_event(run_id)) as listener:
+            async for said in deltas.among(recorded, listener, lambda event: event.id, after):
                 if isinstance(said, activity.Delta):
                     yield runs.Event(0, DELTA, time.time(), bound.delta(said))
                 else:

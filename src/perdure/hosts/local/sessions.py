@@ -141,7 +141,8 @@ class EngineSessions:
             sending = self._send(agent, session_id, correlation_id, request, blobs, stream=True)
             await asyncio.shield(asyncio.ensure_future(sending))
             yield sessions.Accepted()
-            said = deltas.among(self._ended(agent, session_id, correlation_id, seconds), listener)
+            ended = self._ended(agent, session_id, correlation_id, seconds)
+            said = deltas.among(ended, listener, lambda turn: 1)
             async with contextlib.aclosing(said):
                 async for item in said:
                     if isinstance(item, live.Delta):
