@@ -99,6 +99,7 @@ async def test_an_answer_is_heard_while_it_is_given_and_ends_with_what_the_plain
     said = ""
     async with world.serve(world.app_of(client)) as served:
         async with _asking(served, correlation_id="c1") as events:
+            kind, data = "", dict[str, Any]()
             async for kind, data in events:
                 if kind != "delta":
                     break

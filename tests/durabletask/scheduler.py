@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
 from durabletask.internal import helpers
@@ -104,7 +104,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "this worker is dead")
             self._streams.append(stream)
         context.add_callback(lambda: self._drop(stream))
-        for item in super().GetWorkItems(request, stream):
+        for item in super().GetWorkItems(request, cast(grpc.ServicerContext, stream)):
             with self._lock:
                 self._lease(stream, item)
                 if not stream.is_active():

@@ -74,7 +74,7 @@ async def answer(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
 async def look(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     status = await client.get_status(req.route_params["id"])
     every = await client.get_status_all()
-    shown = {**status.to_json(), "all": sorted(each.instance_id for each in every)}
+    shown = {**status.to_json(), "all": sorted(str(each.instance_id) for each in every)}
     return func.HttpResponse(json.dumps(shown))
 
 
@@ -87,7 +87,7 @@ async def end(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> f
 
 @app.orchestration_trigger(context_name="context")
 def batch(context: df.DurableOrchestrationContext) -> typing.Any:
-    orders = [context.call_sub_orchestrator("dafx-order", each) for each in context.get_input()]
+    orders = [context.call_sub_orchestrator("dafx-order", each) for each in context.get_input() or ()]
     return (yield context.task_all(orders))
 
 

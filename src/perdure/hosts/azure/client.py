@@ -102,7 +102,7 @@ class DurableClient:
                 created_time_to=_moment(created_to + 1.0),
                 instance_id_prefix=quote(prefix, safe=""),
             )
-        states = [await self._state(status) for status in found if not status.instance_id.startswith("@")]
+        states = [await self._state(status) for status in found if not str(status.instance_id).startswith("@")]
         return [state for state in states if state is not None]
 
     async def healthy(self) -> bool:
