@@ -61,13 +61,14 @@ async def test_a_client_that_leaves_does_not_take_its_turn_with_it() -> None:
 
 async def test_turns_of_one_session_are_taken_one_at_a_time_in_order_and_none_is_lost() -> None:
     running, most, order = 0, 0, []
+    accepted = asyncio.Event()
 
     async def answer(messages: Sequence[Message], options: Mapping[str, Any]) -> str:
         nonlocal running, most
         running += 1
         most = max(most, running)
         order.append(messages[-1].text)
-        await asyncio.sleep(0)
+        await accepted.wait()  # so that the others stand in line
         running -= 1
         return f"heard {messages[-1].text}"
 
@@ -77,6 +78,7 @@ async def test_turns_of_one_session_are_taken_one_at_a_time_in_order_and_none_is
         for number in range(20):
             body: dict[str, Any] = {"session_id": "s1", "correlation_id": f"k{number}", "wait_for_response": False}
             sent.append((await served.say(f"turn {number}", **body)).status_code)
+        accepted.set()
         last = await served.say("last", session_id="s1")
 
     assert sent == [202] * 20

@@ -253,12 +253,17 @@ async def test_an_answer_to_a_terminated_run_is_refused() -> None:
     assert "pendingHumanInputRequests" not in status
 
 
-async def test_fifty_answers_at_once_to_one_request_are_one() -> None:
+@pytest.mark.parametrize("size", [0, 2000])
+async def test_fifty_answers_at_once_to_one_request_are_one(size: int) -> None:
+    """A large answer is stored before it is taken: all of them see the request open, and one is taken."""
     async with desk.hosted(desk.app_of(programs.buying())) as start:
         at = await start(2)
         first, _ = await at.parked(1)
         answers = await asyncio.gather(
-            *(at.answer(first["requestId"], {"approved": True, "limit": number}) for number in range(50))
+            *(
+                at.answer(first["requestId"], {"approved": True, "limit": number, "reason": "r" * size})
+                for number in range(50)
+            )
         )
         (heard,) = await at.happened("output")
         await at.parked(2)
