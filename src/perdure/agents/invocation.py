@@ -13,6 +13,7 @@ from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession
 
 from perdure import errors
 from perdure.agents import approvals, callbacks, requests, workflow_agent
+from perdure.workflow import connections
 
 NO_TOOLS: Final = "none"
 
@@ -83,9 +84,7 @@ async def run(
             raise
         raise Broken(_joined(heard)) from _contained(error, context.agent_name)
     finally:
-        if getattr(agent, "mcp_tools", None):
-            # Opened by this turn, in this task, which is where they must be closed.
-            await agent.close()
+        await connections.close(agent)
     if not isinstance(response, AgentResponse):
         raise Broken(None) from Unfit(
             f"Agent {context.agent_name!r} gave a {type(response).__name__}; run() must give an AgentResponse."

@@ -12,6 +12,7 @@ from agent_framework import Executor
 from perdure import errors
 from perdure.payloads import refs
 from perdure.workflow import (
+    connections,
     executor_state,
     graph,
     naming,
@@ -45,7 +46,10 @@ async def execute(
         data = found if delivery.joined else found[0]
     with graph.hosted(live.executor, ctx, naming.hops(call.path)):
         if turn is None:
-            await _handle(live.executor, delivery, data, run, state, ctx)
+            try:
+                await _handle(live.executor, delivery, data, run, state, ctx)
+            finally:
+                await connections.close_all(live.executor)
             return None
         try:
             with turn.inside(live.executor):
