@@ -46,6 +46,9 @@ UNLIMITED = 1_000_000
 FLAT = 1.2
 OVER_FLOOR = 1.5
 PATIENCE_SECONDS = 60.0
+INCUMBENT_STEPS = 200
+"""The incumbent is asked for no longer runs: each of its steps takes longer than the one before."""
+
 SERVER_THREADS = 40
 UNLIMITED_MESSAGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -263,61 +266,78 @@ def _finish(client: TaskHubGrpcClient, instance_id: str) -> None:
     assert state is not None and state.runtime_status.name == "COMPLETED", state
 
 
-def measure(contender: Contender, steps: int, kib: int, rounds: int) -> list[Taken] | None:
-    """Time some runs after one that is not counted; None if one does not end in time."""
-    engine = Engine()
-    address = engine.start()
-    taken: list[Taken] = []
-    try:
-        with contender(address, steps, kib) as run:
-            run()
-            for _ in range(rounds):
-                before = engine.bytes
-                began = time.perf_counter()
-                run()
-                taken.append(Taken((time.perf_counter() - began) / steps, (engine.bytes - before) / steps))
-    except (TimeoutError, AssertionError) as error:
-        click.echo(f"  (not in time: {str(error)[:200]})")
-        return None
-    finally:
-        engine.stop(0)
-    return taken
+@dataclass(slots=True)
+class Case:
+    """What is measured side by side, a round each.
+
+    Attributes:
+        steps: Of a run.
+        kib: KiB in its state.
+        taken: By contender; None for one that does not end in time, or is not asked to.
+    """
+
+    steps: int
+    kib: int
+    taken: dict[str, list[Taken] | None]
+
+    def ratio(self, over: str, under: str) -> float | None:
+        """Give the median of the ratios of time within each round."""
+        a, b = self.taken.get(over), self.taken.get(under)
+        return figures.ratio([item.seconds for item in a], [item.seconds for item in b]) if a and b else None
+
+    def milliseconds(self, name: str) -> float:
+        """Give the median of the time a step."""
+        return figures.median([item.seconds for item in self.taken[name] or ()]) * 1e3
+
+    def kibibytes(self, name: str) -> float:
+        """Give the median of what goes through the engine a step."""
+        return figures.median([item.bytes for item in self.taken[name] or ()]) / 1024
 
 
-def _case(
-    report: figures.Report, names: list[str], steps: int, kib: int, rounds: int
-) -> dict[str, tuple[float, float] | None]:
-    """Measure all contenders in turns; gives the medians of seconds and of bytes a step."""
-    all_taken: dict[str, list[Taken] | None] = {name: [] for name in names}
-    for turn in range(2):
-        for name in names if turn else reversed(names):
-            so_far = all_taken[name]
-            found = None if so_far is None else measure(CONTENDERS[name], steps, kib, rounds)
-            all_taken[name] = None if so_far is None or found is None else [*so_far, *found]
-    medians: dict[str, tuple[float, float] | None] = {}
-    said = []
-    for name in names:
-        taken = all_taken[name]
-        if taken is None:
-            medians[name] = None
-            said.append(f"{name} does not end in {PATIENCE_SECONDS:g} s")
-            continue
-        seconds = figures.median([item.seconds for item in taken])
-        size = figures.median([item.bytes for item in taken])
-        medians[name] = seconds, size
-        said.append(f"{name} {seconds * 1e3:.2f} ms {size / 1024:.1f} KiB")
-    values = {name: found for name, found in medians.items() if found}
+def measure(report: figures.Report, names: list[str], steps: int, kib: int, rounds: int) -> Case:
+    """Run all contenders in turns, each once beforehand, and report."""
+    case = Case(steps, kib, {name: [] for name in names})
+    if steps > INCUMBENT_STEPS and "incumbent" in names:
+        case.taken["incumbent"] = None
+    with contextlib.ExitStack() as stack:
+        ready: dict[str, tuple[Engine, Run]] = {}
+        for name in [name for name in names if case.taken[name] is not None]:
+            engine = Engine()
+            address = engine.start()
+            stack.callback(engine.stop, 0)
+            ready[name] = engine, stack.enter_context(CONTENDERS[name](address, steps, kib))
+        for number in range(rounds + 1):
+            for name, (engine, run) in sorted(ready.items(), reverse=bool(number % 2)):
+                so_far = case.taken[name]
+                if so_far is None:
+                    continue
+                taken = _once(engine, run, steps)
+                if taken is None:
+                    case.taken[name] = None
+                elif number:
+                    so_far.append(taken)
+    said = [
+        f"{name} {case.milliseconds(name):.2f} ms {case.kibibytes(name):.1f} KiB" if taken else f"{name} -"
+        for name, taken in case.taken.items()
+    ]
+    values = {name: (case.milliseconds(name), case.kibibytes(name)) for name, taken in case.taken.items() if taken}
     report.add(f"{steps:5} steps, {kib:5} KiB of state, a step: {'; '.join(said)}", steps=steps, kib=kib, **values)
-    return medians
+    return case
 
 
-def _ratio(under: tuple[float, float] | None, over: tuple[float, float] | None) -> float | None:
-    return None if under is None or over is None else over[0] / under[0]
+def _once(engine: Engine, run: Run, steps: int) -> Taken | None:
+    before, began = engine.bytes, time.perf_counter()
+    try:
+        run()
+    except (TimeoutError, AssertionError) as error:
+        click.echo(f"  (not in {PATIENCE_SECONDS:g} s: {str(error)[:100]})")
+        return None
+    return Taken((time.perf_counter() - began) / steps, (engine.bytes - before) / steps)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Fewer rounds, and without the longest case.")
-@click.option("--rounds", default=3, show_default=True, help="Runs of each contender in each of two turns.")
+@click.option("--rounds", default=7, show_default=True, help="Runs of each contender, in turns.")
 @click.option("--without", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave a contender out.")
 @click.option("--json", "file", metavar="FILE", help="Write every figure there too.")
 def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -> None:
@@ -329,7 +349,7 @@ def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -
         names.remove("incumbent")
     report = figures.Report("engines")
     report.head(pathlib.Path(tempfile.gettempdir()))
-    rounds = 1 if quick else rounds
+    rounds = 3 if quick else rounds
     met = True
 
     def judge(what: str, value: float | None, *, least: float | None = None, most: float | None = None) -> None:
@@ -340,24 +360,18 @@ def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -
         click.echo(f"  {what}: {figures.judged(value, least=least, most=most)}")
         met = met and (least is None or value >= least) and (most is None or value <= most)
 
-    lengths = {}
-    for steps in STEPS[:-1] if quick else STEPS:
-        lengths[steps] = _case(report, names, steps, 0, rounds)
-    for steps, found in lengths.items():
-        judge(f"{steps} steps, perdure over floor", _ratio(found.get("floor"), found["perdure"]), most=OVER_FLOOR)
-    judge(
-        "time, longest over shortest", _ratio(lengths[STEPS[0]]["perdure"], lengths[max(lengths)]["perdure"]), most=FLAT
-    )
-    for steps, least in ((50, 1.3), (200, 2.5)):
-        judge(
-            f"{steps} steps, incumbent over perdure",
-            _ratio(lengths[steps]["perdure"], lengths[steps].get("incumbent")),
-            least=least,
-        )
+    lengths = [measure(report, names, steps, 0, rounds) for steps in (STEPS[:-1] if quick else STEPS)]
+    for case in lengths:
+        judge(f"{case.steps} steps, perdure over floor", case.ratio("perdure", "floor"), most=OVER_FLOOR)
+    longest, shortest = lengths[-1].milliseconds("perdure"), lengths[0].milliseconds("perdure")
+    judge("time of a step, longest run over shortest", longest / shortest, most=FLAT)
+    for case, least in zip(lengths[1:3], (1.3, 2.5), strict=True):
+        judge(f"{case.steps} steps, incumbent over perdure", case.ratio("incumbent", "perdure"), least=least)
     click.echo()
-    states = {kib: _case(report, names, STATE_STEPS, kib, rounds) for kib in STATES_KIB}
-    judge("time, most state over none", _ratio(states[0]["perdure"], states[max(states)]["perdure"]), most=FLAT)
-    judge("1 MiB, incumbent over perdure", _ratio(states[1024]["perdure"], states[1024].get("incumbent")), least=20)
+    states = [measure(report, names, STATE_STEPS, kib, rounds) for kib in STATES_KIB]
+    most, none = states[-1].milliseconds("perdure"), states[0].milliseconds("perdure")
+    judge("time of a step, most state over none", most / none, most=FLAT)
+    judge("1 MiB, incumbent over perdure", states[-1].ratio("incumbent", "perdure"), least=20)
     report.save(file)
     if not met:
         raise SystemExit(1)
