@@ -42,9 +42,17 @@ class SchedulerHost:
         app: The app.
         scheduler: The scheduler; one of its own if not given.
         port: The port to listen on, 0 for a free one; None serves no HTTP.
+        stores: What is shared; a folder if not given.
     """
 
-    def __init__(self, app: AgentFunctionApp, *, scheduler: Scheduler | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        app: AgentFunctionApp,
+        *,
+        scheduler: Scheduler | None = None,
+        port: int | None = None,
+        stores: hub.Stores | None = None,
+    ) -> None:
         self.app = app
         self.url = ""
         self.runs: runs.ReplayRuns
@@ -54,7 +62,7 @@ class SchedulerHost:
         if self._own:
             self.scheduler.start()
         self._folder = tempfile.TemporaryDirectory(prefix="perdure-", ignore_cleanup_errors=True)
-        self._stores = hub.stores(self._folder.name, "test", {})
+        self._stores = stores or hub.stores(self._folder.name, "test", {})
         self._front: front.Front | None = None
         self._client: client.SchedulerClient | None = None
         self._worker: worker.Worker | None = None

@@ -55,7 +55,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self._leased = 0
         self._killed: set[str] = set()
         self.address = ""
-        self.turns: dict[str, int] = {}
+        self.bytes = 0
 
     def start(self) -> str:
         self._shutdown_event.clear()
@@ -110,19 +110,21 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
                 if not stream.is_active():
                     self._drop(stream)
                     return
+            self.bytes += item.ByteSize()
             yield item
 
     def CompleteActivityTask(self, request: Any, context: Any) -> Any:
         with self._lock:
+            self.bytes += request.ByteSize()
             if self._leases.pop(request.completionToken, None) is None:
                 return messages.CompleteTaskResponse()
             return super().CompleteActivityTask(request, context)
 
     def CompleteOrchestratorTask(self, request: Any, context: Any) -> Any:
         with self._lock:
+            self.bytes += request.ByteSize()
             if self._leases.pop(request.completionToken, None) is None:
                 return messages.CompleteTaskResponse()
-            self.turns[request.instanceId] = self.turns.get(request.instanceId, 0) + 1
             return super().CompleteOrchestratorTask(request, context)
 
     def AbandonTaskOrchestratorWorkItem(self, request: Any, context: Any) -> Any:

@@ -20,6 +20,11 @@ from perdure.workflow import attempts, protocol
 KEEP_EVERY_LANDINGS: Final = 12
 """A life that has seen so many ends at the next state that is offered: replays stay short, and so do histories."""
 
+LIFE_BYTES: Final = 8 * 1024
+"""What a life's activities are given and give is to be about this much, where a step has a lot: each turn is sent it."""
+
+FEWEST_LANDINGS: Final = 2
+
 PAGE_BYTES: Final = 4096
 TAIL_BYTES: Final = 16 * 1024
 """Events up to this size may travel with the end of a life; more are written to the log first."""
@@ -122,6 +127,7 @@ class Life:
         self._steps: protocol.Steps | None = None
         self._status = start.status
         self._landings = 0
+        self._weight = 0
         self._serial = 0
         self._keyed: dict[str, _Out] = {}
         self._out: dict[int, _Out] = {}
@@ -190,6 +196,7 @@ class Life:
         if out.work.role != "note" and self._closing is None:
             self._keyed.pop(out.work.key, None)
             self._landings += 1
+            self._weight += len(reply.data) if isinstance(reply, wire.Reply) else 0
             self._step(self._landed(out.work.key, reply))
         return self._turn()
 
@@ -248,7 +255,7 @@ class Life:
         return self._give([self._order(out) for out in fresh])
 
     def _is_due(self, kept: _Kept) -> bool:
-        if kept.busy or self._landings < KEEP_EVERY_LANDINGS:
+        if kept.busy or self._landings < (self._start.landings or KEEP_EVERY_LANDINGS):
             return False
         return len(kept.state()) <= STATE_BYTES
 
@@ -279,6 +286,9 @@ class Life:
             heard=tuple(self._heard),
             status=kept.status,
             now=self.now,
+            landings=min(
+                KEEP_EVERY_LANDINGS, max(FEWEST_LANDINGS, LIFE_BYTES * self._landings // max(self._weight, 1))
+            ),
         )
 
     def _give(self, orders: list[Order], over: wire.End | wire.Start | None = None) -> Turn:
@@ -299,7 +309,9 @@ class Life:
             return Order(out.serial, work)
         timer = self._keyed.get(f"{attempts.TIMEOUT}/{work.key}")
         patience = 0.0 if timer is None else max(timer.work.fire_at - self.now, 0.0)
-        return Order(out.serial, work, wire.Task(work.key, wire.encode_call(work.call), out.pages, None, patience))
+        call = wire.encode_call(work.call)
+        self._weight += len(call) + sum(map(_size, out.pages))
+        return Order(out.serial, work, wire.Task(work.key, call, out.pages, None, patience))
 
     def _hold(self, out: _Out, reply: wire.Reply) -> Turn:
         """Try again in a while what a worker, or the store, could not do."""

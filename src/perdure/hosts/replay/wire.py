@@ -39,6 +39,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
         heard: Events that this life is to be sent first.
         status: The custom status.
         now: When the life before ended; time does not run backwards.
+        landings: After how many landings it ends, 0 for what is usual. It is part of the input, so that every replay
+            ends it alike.
     """
 
     call: bytes
@@ -50,6 +52,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     heard: tuple[Heard, ...] = ()
     status: bytes | None = None
     now: float = 0.0
+    landings: int = 0
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
