@@ -21,7 +21,7 @@ KEEP_EVERY_LANDINGS: Final = 12
 """A life that has seen so many ends at the next state that is offered: replays stay short, and so do histories."""
 
 LIFE_BYTES: Final = 8 * 1024
-"""What a life's activities are given and give is to be about this much, where a step has a lot: each turn is sent it."""
+"""About so much a life's activities are given and give, where a step has a lot: each of its turns is sent all of it."""
 
 FEWEST_LANDINGS: Final = 2
 
