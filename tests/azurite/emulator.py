@@ -70,6 +70,14 @@ def _port(output: IO[str]) -> int:
     raise RuntimeError(f"Azurite did not start: {''.join(said)}")
 
 
+class Passed(NamedTuple):
+    """What has gone over a line: the first line of a request, and how many bytes of body went there and came back."""
+
+    request: str
+    sent: int
+    received: int
+
+
 class Line:
     """A line to the emulator that tests break. Each request through it is shown to ``fault`` with its number.
 
@@ -80,6 +88,7 @@ class Line:
     def __init__(self, target: int) -> None:
         self._target = target
         self.requests: list[str] = []
+        self.passed: list[Passed] = []
         self.fault: Callable[[int, str], bytes | None] = lambda number, request: None
         self.port = 0
 
@@ -106,6 +115,7 @@ class Line:
                     writer.write(fault)
                     continue
                 answer = await self._ask(head + body)
+                self.passed.append(Passed(request, len(body), len(answer.partition(b"\r\n\r\n")[2])))
                 if fault == b"after":
                     break
                 writer.write(answer)
