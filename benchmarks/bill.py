@@ -1,7 +1,7 @@
 """What traces mean in transactions of Azure Storage, in actions of Durable Task Scheduler, and in money.
 
-How often the Azure Storage provider asks its queues and tables is read from its source, DurableTask.AzureStorage (commit
-52170329 of Azure/durabletask); the method that does it stands beside each number. It is a model: nothing here has run
+How often the Azure Storage provider asks its queues and tables is read from its source, DurableTask.AzureStorage
+(Azure/durabletask at 52170329); the method that does it stands beside each number. It is a model: nothing here has run
 against a storage account.
 """
 

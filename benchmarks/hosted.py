@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import functools
 import json
-import os
 import pathlib
 import sys
 import threading
 import types
 import urllib.request
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import azure.durable_functions as df
@@ -131,7 +129,7 @@ def triage() -> Case:
 class Forgetful(cache.DecodeCache):
     """A cache that can be emptied, as if another process had the next step."""
 
-    all: list[Forgetful] = []
+    all: ClassVar[list[Forgetful]] = []
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes)

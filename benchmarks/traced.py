@@ -189,7 +189,9 @@ def asked_of(response: messages.OrchestratorResponse) -> list[Message]:
 
 def _text_size(message: Any) -> int:
     """Give the length of the texts in a protobuf message that are a user's: inputs, results, failures."""
-    one = message.WhichOneof("eventType" if "eventType" in message.DESCRIPTOR.oneofs_by_name else "orchestratorActionType")
+    one = message.WhichOneof(
+        "eventType" if "eventType" in message.DESCRIPTOR.oneofs_by_name else "orchestratorActionType"
+    )
     if one is None:
         return 0
     inner = getattr(message, one)

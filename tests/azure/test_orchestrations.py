@@ -93,8 +93,7 @@ class Replayed:
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         state = await self._client.get(instance_id)
         assert state is not None
-        tail = () if state.output is None else wire.unpack(state.output, wire.End).pages
-        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, tail)]
+        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, state.tail[0])]
 
     async def status(self, instance_id: str) -> bytes | None:
         state = await self._client.get(instance_id)

@@ -60,7 +60,7 @@ class Hub:
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         await self._quiet()
         state = await self._client.get(instance_id)
-        tail = wire.unpack(state.output, wire.End).pages if state is not None and state.output else ()
+        tail = () if state is None else state.tail[0]
         return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, tail)]
 
     async def status(self, instance_id: str) -> bytes | None:

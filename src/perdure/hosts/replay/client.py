@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from perdure.hosts.replay import wire
 from perdure.routes import runs
 from perdure.workflow import protocol
 
@@ -38,6 +39,24 @@ class State(msgspec.Struct, frozen=True):
     def ended(self) -> bool:
         """Whether it has ended."""
         return self.status in runs.ENDED
+
+    @property
+    def end(self) -> wire.End | None:
+        """What it left; None if it has not completed, or was not asked for its output."""
+        return wire.unpack(self.output, wire.End) if self.status == "Completed" and self.output else None
+
+    @property
+    def said(self) -> wire.Status | None:
+        """What it says of itself; None if it has said nothing yet."""
+        return None if self.custom_status is None else wire.unpack(self.custom_status, wire.Status)
+
+    @property
+    def tail(self) -> tuple[tuple[wire.Page, ...], int]:
+        """Its events that may not be in the log, and the id of the next one; 0 for that if it is not known."""
+        end, said = self.end, self.said
+        if end is not None:
+            return end.pages, end.next
+        return ((), 0) if said is None else (said.pages, 0 if self.ended else said.next)
 
 
 class Client(Protocol):

@@ -2,8 +2,9 @@
 
 An engine that replays runs an orchestrator again over its history whenever something lands. So that a history stays
 short, an orchestration has many lives: at a state that the orchestrator offers to keep it continues as new from there.
-Its events are cut into pages, and each page travels with the activity that is scheduled next, which writes it to
-the run's log before it does anything else. Only where no activity is due a page takes one of its own, a note.
+Its events stand in its status while they are few: that costs nothing. Then they are cut into pages, which travel with
+the activities that are scheduled next; those write them to the run's log. Only where no activity is due a page takes
+one of its own, a note. What has stood in the status stays there until it is in the log: nobody sees it go.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ LIFE_BYTES: Final = 8 * 1024
 
 FEWEST_LANDINGS: Final = 2
 
+SHOWN_BYTES: Final = 2048
+"""Events up to this size stand in the status; it travels with every turn."""
+
 PAGE_BYTES: Final = 4096
+CARRIED_BYTES: Final = 2 * PAGE_BYTES
+"""Pages up to this size travel with one activity."""
+
 TAIL_BYTES: Final = 16 * 1024
 """Events up to this size may travel with the end of a life; more are written to the log first."""
 
@@ -133,9 +140,11 @@ class Life:
         self._out: dict[int, _Out] = {}
         self._fresh: list[_Out] = []
         self._dropped: list[int] = []
-        self._emitted: list[tuple[float, bytes]] = []
+        self._emitted = list(start.told)
         self._next = start.next
         self._uncarried = list(start.pages)
+        self._shown: tuple[wire.Page, ...] = ()
+        self._shown_to = start.shown
         self._kept: _Kept | None = None
         self._closing: _Kept | protocol.Ended | None = None
         self._left = False
@@ -152,7 +161,9 @@ class Life:
     def said(self) -> wire.Status:
         """What the orchestration says of itself."""
         names = {out.work.name: None for out in self._out.values() if out.work.role == "activity"}
-        return wire.Status(self._status, self.held, tuple(names)[:AWAITED])
+        return wire.Status(
+            self._status, self.held, tuple(names)[:AWAITED], self._shown, self._next + len(self._emitted)
+        )
 
     def move(self, now: float) -> None:
         """Move the time on; it does not run backwards."""
@@ -168,7 +179,7 @@ class Life:
         self._step(None)
         if state is not None:
             # The life before told it in the turn in which the state was offered.
-            self._emitted.clear()
+            del self._emitted[len(self._start.told) :]
         for heard in self._start.heard:
             self._step(protocol.Landed("event", heard.name, heard.data, self.now))
         return self._turn()
@@ -245,11 +256,9 @@ class Life:
             return self._close(self._closing)
         fresh = [out for out in self._fresh if self._keyed.get(out.work.key) is out]
         carriers = [out for out in fresh if out.work.role == "activity"]
-        if carriers or not self._noting:
-            pages = self._cut()
-            for out, page in zip(carriers, pages, strict=False):
-                out.pages = (page,)
-            fresh += [_note(page) for page in pages[len(carriers) :]]
+        if self._waiting_bytes > SHOWN_BYTES and (carriers or not self._noting):
+            left = self._load(carriers, self._cut())
+            fresh += [_note(page) for page in left]
         # Timers that are overdue as they are set land in the order of their times.
         fresh.sort(key=lambda out: out.work.fire_at)
         return self._give([self._order(out) for out in fresh])
@@ -263,10 +272,10 @@ class Life:
         """End this life, once what it told is in the log or travels on."""
         if self._noting:
             return self._give([])
-        pages = [*(page for out in self._out.values() for page in out.pages), *self._cut()]
+        carried = [page for out in self._out.values() for page in out.pages]
         failed = isinstance(closing, protocol.Ended) and closing.failure is not None and not self._start.child
-        if (failed and not self._left) or sum(map(_size, pages)) > TAIL_BYTES:
-            notes = [_note(page) for page in pages]
+        if (failed and not self._left) or sum(map(_size, carried)) + self._waiting_bytes > TAIL_BYTES:
+            notes = [_note(page) for page in (*carried, *self._cut())]
             if failed and isinstance(closing, protocol.Ended):
                 self._left = True
                 notes.append(_Out(_NOTE, end=wire.End(None, closing.failure, closing.state, next=self._next)))
@@ -274,8 +283,11 @@ class Life:
                 out.pages = ()
             return self._give([self._order(out) for out in notes])
         if isinstance(closing, protocol.Ended):
-            return self._give([], wire.End(closing.output, closing.failure, None, tuple(pages), self._next))
-        return self._give([], self._following(closing, tuple(pages)))
+            pages = (*carried, *self._cut())
+            return self._give([], wire.End(closing.output, closing.failure, None, pages, self._next))
+        carried += self._uncarried
+        self._show(carried)
+        return self._give([], self._following(closing, tuple(carried)))
 
     def _following(self, kept: _Kept, pages: tuple[wire.Page, ...]) -> wire.Start:
         return msgspec.structs.replace(
@@ -289,9 +301,16 @@ class Life:
             landings=min(
                 KEEP_EVERY_LANDINGS, max(FEWEST_LANDINGS, LIFE_BYTES * self._landings // max(self._weight, 1))
             ),
+            shown=self._shown_to,
+            told=tuple(self._emitted),
         )
 
     def _give(self, orders: list[Order], over: wire.End | wire.Start | None = None) -> Turn:
+        if over is None:
+            self._show([*(page for out in self._out.values() for page in out.pages), *self._uncarried])
+        elif isinstance(over, wire.End):
+            # What it leaves has them.
+            self._shown = ()
         turn = Turn(tuple(orders), tuple(self._dropped), over)
         self._dropped.clear()
         self._fresh.clear()
@@ -326,6 +345,30 @@ class Life:
         out.serial = self._serial
         self._out[out.serial] = out
         return self._give([Order(out.serial, Work("timer", out.work.key, fire_at=self.now + wait))])
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return sum(map(_size, self._uncarried)) + sum(len(data) for _, data in self._emitted)
+
+    def _load(self, carriers: list[_Out], pages: list[wire.Page]) -> list[wire.Page]:
+        """Give pages to activities; gives back those that none of them has room for."""
+        for out in carriers:
+            room = CARRIED_BYTES
+            while pages and (not out.pages or _size(pages[0]) <= room):
+                room -= _size(pages[0])
+                out.pages += (pages.pop(0),)
+        return pages
+
+    def _show(self, cut: list[wire.Page]) -> None:
+        """Say which events may not be in the log: all if they are few, else those that were said before."""
+        pages = [*cut, wire.Page(self._next, tuple(self._emitted))] if self._emitted else cut
+        if sum(map(_size, pages)) <= SHOWN_BYTES:
+            self._shown_to = max(self._shown_to, self._next + len(self._emitted))
+        self._shown = tuple(
+            wire.Page(page.first, page.events[: self._shown_to - page.first])
+            for page in sorted(pages, key=lambda page: page.first)
+            if page.first < self._shown_to
+        )
 
     @property
     def _noting(self) -> bool:

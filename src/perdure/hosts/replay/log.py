@@ -74,30 +74,34 @@ class Log:
         for begin in range(start, len(names), PARALLEL):
             bodies = await asyncio.gather(*(self._store.get(run, name) for name in names[begin : begin + PARALLEL]))
             for first, body in zip(firsts[begin : begin + PARALLEL], bodies, strict=True):
-                if first != expected or body is None:
-                    return _rest(found, expected, tail, after, limit)
+                if first > expected:
+                    # Written out of turn: what comes before it is still on its way.
+                    expected = _fill(found, tail, expected, after)
+                if first > expected or body is None:
+                    return found[:limit]
                 page = wire.decode(body, _Body)
-                expected = _take(found, page.events, first, after)
+                expected = _take(found, page.events[expected - first :], expected, after)
                 if page.sealed or len(found) >= limit:
                     return found[:limit]
-        return _rest(found, expected, tail, after, limit)
+        _fill(found, tail, expected, after)
+        return found[:limit]
 
-    async def page(self, run: str, first: int) -> tuple[list[Event], bool] | None:
-        """Give the page that begins with this event, and whether it is the last; None if it is not there yet."""
-        body = await self._store.get(run, _name(first))
-        if body is None:
-            return None
-        page = wire.decode(body, _Body)
-        return [Event(first + place, *event) for place, event in enumerate(page.events)], page.sealed
+    async def seal(self, run: str, time: float, event: bytes, tail: Sequence[wire.Page] = ()) -> None:
+        """Add the last event to the log of a run that was ended from outside; a log takes one.
 
-    async def seal(self, run: str, time: float, event: bytes) -> None:
-        """Add the last event to the log of a run that was ended from outside; a log takes one."""
+        Args:
+            run: The run.
+            time: When it ended.
+            event: The event.
+            tail: Pages that the run left that may not be in the log.
+        """
         body = wire.encode(_Body(((time, event),), True))
         while True:
             names = await self._store.names(run, PREFIX)
             last = await self._store.get(run, names[-1]) if names else None
             if last is not None and wire.decode(last, _Body).sealed:
                 return
+            await self.write(run, tail)
             # Where a page is missing, what is after it was never to be seen: the end takes its place.
             events = await self.read(run, 0, 1 << 62)
             if await self._store.put_if_absent(run, _name(events[-1].id + 1 if events else 1), body):
@@ -109,11 +113,19 @@ def _take(found: list[Event], events: Sequence[tuple[float, bytes]], first: int,
     return first + len(events)
 
 
-def _rest(found: list[Event], expected: int, tail: Sequence[wire.Page], after: int, limit: int) -> list[Event]:
+def _fill(found: list[Event], tail: Sequence[wire.Page], expected: int, after: int) -> int:
     for page in sorted(tail, key=lambda page: page.first):
-        if page.first == expected:
-            expected = _take(found, page.events, page.first, after)
-    return found[:limit]
+        # The log may have the beginning of what was one page when it was told.
+        if page.first <= expected < page.first + len(page.events):
+            expected = _take(found, page.events[expected - page.first :], expected, after)
+    return expected
+
+
+def of(tail: Sequence[wire.Page], after: int) -> list[Event]:
+    """Give the events with ids above ``after`` that follow it in pages that are at hand."""
+    found: list[Event] = []
+    _fill(found, tail, after + 1, after)
+    return found
 
 
 def _name(first: int) -> str:

@@ -100,7 +100,7 @@ class ReplayRuns:
             return "unknown"
         request = _open(state, request_id)
         if request is None:
-            return await self._was_asked(bound, run_id, request_id)
+            return await self._was_asked(bound, state, request_id)
         seen = bound.values_of(run_id)
         ref, blobs = await asyncio.to_thread(
             lambda: bound.hosted.accept_answer(request, lambda: seen.decode(request.data), body, content_type)
@@ -118,7 +118,7 @@ class ReplayRuns:
             return "unknown"
         request = _open(state, request_id)
         if request is None:
-            return await self._was_asked(bound, run_id, request_id)
+            return await self._was_asked(bound, state, request_id)
         status = _status(state)
         asked = () if status is None else status.requests
         ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(run_id).decode)
@@ -165,7 +165,7 @@ class ReplayRuns:
         if state is None or bound is None:
             return []
         await self._seal(state)
-        found = await self._log.read(run_id, after, limit, _tail(state))
+        found = await self._read(state, after, limit)
         return await self._told(bound, run_id, found)
 
     async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
@@ -180,7 +180,7 @@ class ReplayRuns:
         delay = FIRST_POLL_SECONDS
         while state is not None:
             await self._seal(state)
-            found = await self._log.read(run_id, after, 1000, _tail(state))
+            found = await self._read(state, after, 1000)
             for event in await self._told(bound, run_id, found):
                 yield event
                 after = event.id
@@ -188,8 +188,7 @@ class ReplayRuns:
                 return
             delay = FIRST_POLL_SECONDS if found else min(delay * 2, LONGEST_POLL_SECONDS)
             if not state.ended:
-                # Until the next page is there, or the end.
-                state = await self._news(run_id, after, delay)
+                state = await self._engine.wait(run_id, delay)
 
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated; False if it had ended or is unknown."""
@@ -252,7 +251,7 @@ class ReplayRuns:
             raise LookupError(f"There is no run {run_id!r}.")
         if not state.ended:
             raise TimeoutError(f"Run {run_id} has not ended within {seconds:g} s; it goes on.")
-        end = _ended(state)
+        end = state.end
         if end is None or end.output is None:
             raise LookupError(await self._failure(state))
         return end.output, bound
@@ -270,7 +269,7 @@ class ReplayRuns:
     async def _run(self, state: client.State, started: starts.Started | None, *, outputs: bool = True) -> runs.Run:
         workflow, bound = self._by_orchestration.get(state.name, (state.name.removeprefix("dafx-"), None))
         output: list[Any] | None = None
-        end = _ended(state) if outputs else None
+        end = state.end if outputs else None
         if bound is not None and end is not None and end.output is not None:
             output = await asyncio.to_thread(bound.plain_outputs, state.id, end.output)
         requests: tuple[runs.Pending, ...] = ()
@@ -326,23 +325,30 @@ class ReplayRuns:
 
         return await asyncio.to_thread(told) if found else []
 
-    async def _news(self, run_id: str, after: int, delay: float) -> client.State | None:
-        if await self._log.page(run_id, after + 1) is None:
-            return await self._engine.wait(run_id, delay)
-        return await self._engine.get(run_id)
+    async def _read(self, state: client.State, after: int, limit: int) -> list[log.Event]:
+        """Give events; the log is not asked for what the run itself says, nor for what it says is not there yet."""
+        pages, following = state.tail
+        if 0 < following <= after + 1:
+            return []
+        found = log.of(pages, after)
+        if found and found[-1].id + 1 == following:
+            return found[:limit]
+        return await self._log.read(state.id, after, limit, pages)
 
     async def _seal(self, state: client.State) -> None:
         """Close the log of a run that could not do so itself: it was ended from outside, or the engine gave it up."""
         if state.status == "Terminated":
             reason = "" if state.failure is None else state.failure.message
-            await self._log.seal(state.id, state.updated, events.of("terminated", fields={"reason": reason}))
+            ended = events.of("terminated", fields={"reason": reason})
+            await self._log.seal(state.id, state.updated, ended, state.tail[0])
         elif state.status == "Failed" and state.failure is not None and await self._end(state.id) is None:
-            await self._log.seal(state.id, state.updated, events.failed("failed", 0, "", state.failure))
+            ended = events.failed("failed", 0, "", state.failure)
+            await self._log.seal(state.id, state.updated, ended, state.tail[0])
 
-    async def _was_asked(self, bound: hosted.Bound, run_id: str, request_id: str) -> runs.Accepted:
+    async def _was_asked(self, bound: hosted.Bound, state: client.State, request_id: str) -> runs.Accepted:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
         after = 0
-        while page := await self._log.read(run_id, after, 1000):
+        while page := await self._read(state, after, 1000):
             for event in page:
                 type, data = bound.event_fields(event.data)
                 if type == "request_info" and data.get("requestId") == request_id:
@@ -385,17 +391,13 @@ def _withdrawal(request_id: str) -> wire.Heard:
 
 
 def _status(state: client.State) -> orchestrator.RunStatus | None:
-    said = _said(state)
+    said = state.said
     return None if said is None or said.value is None else orchestrator.decode_status(said.value)
-
-
-def _said(state: client.State) -> wire.Status | None:
-    return None if state.custom_status is None else wire.unpack(state.custom_status, wire.Status)
 
 
 def _waiting(bound: hosted.Bound, state: client.State) -> str | None:
     """Say what a run waits for that only another worker, or the store, can give."""
-    said = _said(state)
+    said = state.said
     if said is None:
         return None
     missing = [name for name in said.awaited if name not in bound.activity_names]
@@ -406,15 +408,6 @@ def _waiting(bound: hosted.Bound, state: client.State) -> str | None:
             "It waits; start a worker with code that has it, or terminate the run."
         )
     return said.held or None
-
-
-def _ended(state: client.State) -> wire.End | None:
-    return wire.unpack(state.output, wire.End) if state.status == "Completed" and state.output else None
-
-
-def _tail(state: client.State) -> tuple[wire.Page, ...]:
-    end = _ended(state)
-    return () if end is None else end.pages
 
 
 def _windows(newest: float, oldest: float) -> Iterator[float]:

@@ -34,13 +34,15 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
         stored: Digest of the call where it is too large to travel with every life.
         child: Whether another orchestration waits for it.
         state: The state that this life resumes from; None for the first.
-        next: The id of its next event.
+        next: The id of the first event that is not in a page.
         pages: Events that may not be in the log yet.
         heard: Events that this life is to be sent first.
         status: The custom status.
         now: When the life before ended; time does not run backwards.
         landings: After how many landings it ends, 0 for what is usual. It is part of the input, so that every replay
             ends it alike.
+        shown: The id up to which events have stood in the status, or in the log.
+        told: Events after the pages, not cut yet.
     """
 
     call: bytes
@@ -53,6 +55,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     status: bytes | None = None
     now: float = 0.0
     landings: int = 0
+    shown: int = 1
+    told: tuple[tuple[float, bytes], ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -124,11 +128,15 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
         value: The custom status.
         held: Why it waits for a worker that can do what it needs; empty if it does not.
         awaited: Names of the activities that are out, as far as they are few.
+        pages: Events that may not be in the log.
+        next: The id that the next event will have; 0 if nothing is said of events.
     """
 
     value: bytes | None = None
     held: str = ""
     awaited: tuple[str, ...] = ()
+    pages: tuple[Page, ...] = ()
+    next: int = 0
 
 
 NOTE: Final = "perdure-note"
