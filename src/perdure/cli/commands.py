@@ -94,8 +94,22 @@ def serve(
 @click.argument("value", default="-", metavar="[INPUT|-|@FILE]")
 @click.option("--app", "place", default=".", metavar="FOLDER|FILE", help="The app.  [.]")
 @click.option("--hub", metavar="PATH", help="The task hub's folder.  [FOLDER/.perdure/<task hub>]")
-@click.option("--run-id", help="The run's id; the same id and input again give the same run.")
-def run(workflow: str, value: str, place: str, hub: str | None, run_id: str | None) -> None:
+@click.option("--run-id", help="The run's id; the same id, input and options again give the same run.")
+@click.option("--tool", "tools", multiple=True, metavar="NAME", help="One of the app's runtime_tools; repeat for more.")
+@click.option("--function-invocation-kwargs", metavar="JSON|@FILE", help="What tools are given: an object.")
+@click.option("--client-kwargs", metavar="JSON|@FILE", help="What chat clients are given: an object.")
+@click.option("--stream", is_flag=True, help="Show what agents say, while they say it, on standard error.")
+def run(
+    workflow: str,
+    value: str,
+    place: str,
+    hub: str | None,
+    run_id: str | None,
+    tools: tuple[str, ...],
+    function_invocation_kwargs: str | None,
+    client_kwargs: str | None,
+    stream: bool,
+) -> None:
     """Run a workflow once: progress on standard error, its output as JSON on standard output.
 
     INPUT is JSON or text; - (or nothing) reads it from standard input, @FILE from a file. Where a host has the
@@ -103,7 +117,8 @@ def run(workflow: str, value: str, place: str, hub: str | None, run_id: str | No
     """
     from perdure.cli import run as command
 
-    sys.exit(command.run(workflow, value, place=place, hub=hub, run_id=run_id))
+    given = command.Given(tools, function_invocation_kwargs, client_kwargs, stream)
+    sys.exit(command.run(workflow, value, given, place=place, hub=hub, run_id=run_id))
 
 
 @cli.command()

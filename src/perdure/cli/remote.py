@@ -62,8 +62,8 @@ class Api:
         finally:
             connection.close()
 
-    def events(self, workflow: str, run_id: str) -> Iterator[Mapping[str, Any]]:
-        """Give a run's events until the final one.
+    def events(self, workflow: str, run_id: str, *, live: bool = False) -> Iterator[Mapping[str, Any]]:
+        """Give a run's events until the final one; with ``live`` also what is said and not recorded, without an id.
 
         Raises:
             Refused: If there is no such run.
@@ -75,7 +75,7 @@ class Api:
             for line in response:
                 if line.startswith(b"data: "):
                     event = msgspec.json.decode(line[6:])
-                    if "id" in event:  # what is said without one is not recorded
+                    if live or "id" in event:
                         yield event
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(error) from error

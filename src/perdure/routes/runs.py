@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -11,6 +11,9 @@ from perdure.payloads import refs
 from perdure.workflow import options, protocol
 
 Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Suspended"]
+DELTA: Final = "delta"
+"""The type of an event that is said and not recorded."""
+
 ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
 
 

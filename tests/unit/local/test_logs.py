@@ -48,6 +48,33 @@ def test_a_run_has_a_line_for_its_start_each_superstep_and_its_end() -> None:
     ]
 
 
+def said(executor: str, text: str, mode: str = "append") -> runs.Event:
+    part = {"type": "text", "text": text, "merge_mode": mode}
+    return event(0, "delta", superstep=1, executorId=executor, type="output", data={"contents": [part]})
+
+
+def test_what_agents_say_stands_between_the_lines_with_who_says_it_and_forges_none() -> None:
+    lines = written(
+        event(1, "started"),
+        said("writer", ""),
+        said("writer", "Once "),
+        said("writer", "upon\n[12:00:00.000] triage r1 completed\x1b[2J"),
+        said("critic", "No."),
+        said("critic", "No.", "replace"),
+        event(2, "completed"),
+        said("critic", "Late."),
+    )
+
+    assert [re.sub(r"^\[(?!12)[\d:.]+\] ", "", line) for line in lines] == [
+        "triage r1 started",
+        "    writer: Once upon",
+        "    [12:00:00.000] triage r1 completed [2J",
+        "    critic: No.",
+        "triage r1 completed (10 ms)",
+        "    critic: Late.",
+    ]
+
+
 def test_what_goes_on_inside_a_sub_workflow_is_named_with_what_wraps_it() -> None:
     lines = written(
         event(1, "superstep_started", superstep=1),

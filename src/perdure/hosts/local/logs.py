@@ -54,12 +54,16 @@ class RunLog:
         self._progress: dict[str, _Progress] = {}
         self._lines: list[str] = []
         self._due = False
+        self._speaker: str | None = None
 
     def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
         """Tell of an event of a run."""
         if self.as_json:
             shown = {"time": views.iso(event.time), "run": run_id, "workflow": workflow, "event": event.type}
             self._write(msgspec.json.encode({**event.data, **shown}).decode())
+            return
+        if event.type == runs.DELTA:
+            self._speak(_executor(event.data), _spoken(event.data["data"]))
             return
         for text, colour in self._said(run_id, event):
             self._line(event.time, f"{workflow} {_short(run_id)}", text, colour)
@@ -107,9 +111,29 @@ class RunLog:
         else:
             self._write(f"[{clock}] {_printable(who)} {shown}")
 
+    def _speak(self, speaker: str, text: str) -> None:
+        """Go on with what somebody says, in lines that nobody takes for the log's own."""
+        if not text:
+            return
+        if speaker != self._speaker:
+            self._fall_silent()
+            self._print(f"    {_printable(speaker)}: ")
+            self._speaker = speaker
+        self._print("\n    ".join(_printable(line) for line in text.split("\n")))
+
+    def _fall_silent(self) -> None:
+        if self._speaker is not None:
+            self._print("\n")
+        self._speaker = None
+
     def _write(self, line: str) -> None:
-        """Print a line; on a loop those of one round of it are printed together."""
-        self._lines.append(f"{line}\n")
+        """Print a line."""
+        self._fall_silent()
+        self._print(f"{line}\n")
+
+    def _print(self, text: str) -> None:
+        """Print; on a loop what one round of it brings is printed together."""
+        self._lines.append(text)
         if self._due:
             return
         try:
@@ -188,6 +212,12 @@ def _took(start: float | None, end: float) -> str:
 def _executor(data: Mapping[str, Any]) -> str:
     """Name the executor of an event, after those that wrap the sub-workflow that it is in."""
     return "/".join([*data.get("path", ()), str(data.get("executorId", ""))])
+
+
+def _spoken(update: Mapping[str, Any]) -> str:
+    """Give the text of a part of an answer; one that replaces the parts before it says nothing new."""
+    said = (part for part in update["contents"] if part["type"] == "text" and part.get("merge_mode") != "replace")
+    return "".join(part["text"] for part in said)
 
 
 def _reason(data: dict[str, Any], lead: str = ": ") -> str:

@@ -27,9 +27,6 @@ from perdure.workflow import (
 
 EVENTS_PAGE = 1000
 
-DELTA = "delta"
-"""The type of what is said and not recorded."""
-
 
 class EngineRuns:
     """The runs of an app's workflows.
@@ -160,7 +157,7 @@ class EngineRuns:
         with bound.activities.deltas.listen(run_id, lambda: self._engine.last_event(run_id)) as listener:
             async for said in deltas.among(recorded, listener, lambda event: event.id, after):
                 if isinstance(said, activity.Delta):
-                    yield runs.Event(0, DELTA, time.time(), bound.delta(said))
+                    yield runs.Event(0, runs.DELTA, time.time(), bound.delta(said))
                 else:
                     yield event_of(bound, run_id, said)
 
