@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from perdure import errors
 from perdure.payloads import refs
-from perdure.routes import runs
+from perdure.routes import cursors, runs
 from perdure.workflow import answers, options, protocol, run_state
 
 
@@ -171,10 +168,10 @@ class MemoryRuns:
         found = [live.run for live in self._live.values() if matches(live.run, query)]
         found.sort(key=_rank, reverse=True)
         if query.cursor is not None:
-            last = _parse_cursor(query.cursor)
+            last = cursors.decode(query.cursor)
             found = [run for run in found if _rank(run) < last]
         page, more = found[: query.limit], len(found) > query.limit
-        return runs.Page(page, _cursor(page[-1]) if more else None)
+        return runs.Page(page, cursors.encode(_rank(page[-1])) if more else None)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
         """Give a page of a run's events."""
@@ -281,21 +278,3 @@ def matches(run: runs.Run, query: runs.Query) -> bool:
 
 def _rank(run: runs.Run) -> tuple[float, str]:
     return run.created, run.id
-
-
-def _cursor(run: runs.Run) -> str:
-    return base64.urlsafe_b64encode(f"{run.created!r} {run.id}".encode()).decode()
-
-
-def _parse_cursor(cursor: str) -> tuple[float, str]:
-    try:
-        created, space, run_id = (
-            base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode().partition(" ")
-        )
-        if not space:
-            raise ValueError(cursor)
-        return float(created), run_id
-    except (ValueError, binascii.Error) as error:
-        raise errors.UsageError(
-            f"{cursor!r} is no cursor of this store.", "Give back a page's cursor unchanged."
-        ) from error

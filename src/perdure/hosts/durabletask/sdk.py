@@ -1,4 +1,4 @@
-"""The durabletask SDK: the only module that touches it, and what of it has no public name."""
+"""The durabletask SDK: the only module that touches what of it has no public name."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from durabletask import client, task, worker
+from durabletask.azuremanaged.client import AsyncDurableTaskSchedulerClient
+from durabletask.azuremanaged.worker import DurableTaskSchedulerWorker
+from durabletask.grpc_options import GrpcChannelOptions, GrpcWorkerResiliencyOptions
+from durabletask.internal import orchestrator_service_pb2 as messages
+
 from perdure import errors
 from perdure.hosts.replay import life, lives, wire
 from perdure.workflow import protocol
-
-try:
-    from durabletask import client, task, worker
-    from durabletask.azuremanaged.client import AsyncDurableTaskSchedulerClient
-    from durabletask.azuremanaged.worker import DurableTaskSchedulerWorker
-    from durabletask.grpc_options import GrpcChannelOptions, GrpcWorkerResiliencyOptions
-    from durabletask.internal import orchestrator_service_pb2 as messages
-except ImportError as missing_extra:
-    raise errors.UsageError(
-        "A worker on Durable Task Scheduler needs the packages durabletask and durabletask-azuremanaged.",
-        "Install them: pip install 'perdure[durabletask]'",
-    ) from missing_extra
 
 ACTIVITIES_AT_ONCE: Final = 100
 TURNS_AT_ONCE: Final = 16

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import propagate
 
-from perdure import errors
 from perdure.hosts.replay import activities, client, log, starts, wire
 from perdure.payloads import records, refs, store
-from perdure.routes import runs
+from perdure.routes import cursors, runs
 from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
 
 FIRST_POLL_SECONDS: Final = 0.05
@@ -141,7 +138,7 @@ class ReplayRuns:
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
-        before = None if query.cursor is None else _parse_cursor(query.cursor)
+        before = None if query.cursor is None else cursors.decode(query.cursor)
         newest = time.time() + 60.0 if before is None else before[0] + 0.001
         if query.created_to is not None:
             newest = min(newest, query.created_to)
@@ -156,7 +153,7 @@ class ReplayRuns:
                 break
         page = found[: query.limit]
         shown = [await self._run(state, None, outputs=False) for state in page]
-        return runs.Page(shown, _cursor(page[-1]) if len(found) > query.limit else None)
+        return runs.Page(shown, cursors.encode(_rank(page[-1])) if len(found) > query.limit else None)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
         """Give up to ``limit`` events with ids above ``after``."""
@@ -420,20 +417,3 @@ def _windows(newest: float, oldest: float) -> Iterator[float]:
 
 def _rank(state: client.State) -> tuple[float, str]:
     return state.created, state.id
-
-
-def _cursor(state: client.State) -> str:
-    return base64.urlsafe_b64encode(f"{state.created!r} {state.id}".encode()).decode()
-
-
-def _parse_cursor(cursor: str) -> tuple[float, str]:
-    try:
-        text = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
-        created, space, run_id = text.partition(" ")
-        if not space:
-            raise ValueError(cursor)
-        return float(created), run_id
-    except (ValueError, binascii.Error) as error:
-        raise errors.UsageError(
-            f"{cursor!r} is no cursor of this store.", "Give back a page's cursor unchanged."
-        ) from error

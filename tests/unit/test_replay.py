@@ -1,0 +1,197 @@
+"""Lives of orchestrations on engines that replay: what they ask for, and that they ask for it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from perdure.hosts.replay import life, lives, log, wire
+from perdure.payloads import records
+from perdure.testing.conformance.orchestrations import bench
+from perdure.workflow import protocol
+
+
+def chain(host: protocol.Host, call: bytes) -> protocol.Steps:
+    for step in range(int(call)):
+        host.emit(b"step %d" % step)
+        host.activity(f"s{step}", "work", step)
+        yield
+    return protocol.Ended(b"done")
+
+
+def scripted(program: bench.Program) -> protocol.Orchestrator:
+    return bench.Scripted("scripted", program, None)
+
+
+def reply(value: object = None) -> wire.Reply:
+    return wire.Reply("result", bench.encode(value))
+
+
+def begun(program: bench.Program, call: bytes = b"") -> tuple[life.Life, life.Turn]:
+    made = life.Life(scripted(program), "a", wire.Start(call), call, 100.0)
+    return made, made.begin()
+
+
+def pages(turn: life.Turn) -> list[wire.Page]:
+    return [page for order in turn.orders if order.task is not None for page in order.task.pages]
+
+
+def ids(found: Sequence[wire.Page]) -> list[int]:
+    return [number for page in found for number in range(page.first, page.first + len(page.events))]
+
+
+def test_events_travel_with_the_activity_that_follows() -> None:
+    made, turn = begun(chain, b"2")
+    told = pages(turn)
+    turn = made.land(turn.orders[0].serial, reply())
+    assert [order.work.role for order in turn.orders] == ["activity"]
+    assert ids(told + pages(turn)) == [1, 2]
+
+
+def test_where_no_activity_follows_events_have_one_of_their_own() -> None:
+    def parking(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.emit(b"parked")
+        yield
+        return protocol.Ended(b"done")
+
+    made, turn = begun(parking)
+    (note,) = turn.orders
+    assert note.work.name == wire.NOTE
+    assert ids(pages(turn)) == [1]
+    assert made.land(note.serial, wire.Reply("result")) == life.Turn()
+
+
+def test_what_a_cancelled_activity_may_not_have_written_is_written_again_as_it_was() -> None:
+    def fickle(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.emit(b"one")
+        host.activity("slow", "work", 1)
+        yield
+        host.cancel("slow")
+        host.emit(b"two")
+        host.activity("next", "work", 2)
+        yield
+        return protocol.Ended(b"done")
+
+    made, turn = begun(fickle)
+    first = pages(turn)
+    turn = made.hear(wire.Heard("go", b""))
+    assert turn.dropped
+    again = pages(turn)
+    assert again[0] == first[0], "a page is written under the id of its first event and never cut anew"
+    assert sorted(ids(again)) == [1, 2]
+
+
+def test_a_failure_is_told_before_the_orchestration_fails() -> None:
+    def failing(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.emit(b"failed")
+        yield from ()
+        return protocol.Ended(failure=protocol.Failure("ValueError", "no"), state=b"before")
+
+    made, turn = begun(failing)
+    assert turn.over is None
+    left = [order.task.end for order in turn.orders if order.task is not None and order.task.end is not None]
+    assert [end.state for end in left] == [b"before"]
+    for order in turn.orders:
+        turn = made.land(order.serial, wire.Reply("result"))
+    assert isinstance(turn.over, wire.End)
+    assert turn.over.failure == protocol.Failure("ValueError", "no")
+
+
+def test_a_held_activity_is_tried_again_after_longer_and_longer_waits() -> None:
+    made, turn = begun(chain, b"1")
+    task = turn.orders[0].task
+    waits = []
+    for _ in range(8):
+        turn = made.land(turn.orders[0].serial, wire.Reply("held", failure=protocol.Failure("HubError", "away")))
+        (timer,) = turn.orders
+        assert made.said.held == "away"
+        waits.append(timer.work.fire_at - made.now)
+        made.move(timer.work.fire_at)
+        turn = made.land(timer.serial, None)
+        assert turn.orders[0].task == task
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert isinstance(made.land(turn.orders[0].serial, reply()).over, wire.End)
+    assert made.said.held == ""
+
+
+def keeping(host: protocol.Host, call: bytes) -> protocol.Steps:
+    for step in range(100):
+        host.keep(lambda step=step: b"%d" % step)  # type: ignore[misc]  # a default binds it
+        host.activity(f"s{step}", "work", call * int(call))
+        yield
+    return protocol.Ended()
+
+
+@pytest.mark.parametrize(("call", "landings"), [(b"1", life.KEEP_EVERY_LANDINGS), (b"1000", life.FEWEST_LANDINGS)])
+def test_a_life_ends_after_some_landings_and_sooner_where_steps_are_heavy(call: bytes, landings: int) -> None:
+    start, seen = wire.Start(call), 0
+    for expected in (life.KEEP_EVERY_LANDINGS, landings):
+        made = life.Life(scripted(keeping), "a", from_the_beginning(start), call, 100.0)
+        turn, seen = made.begin(), 0
+        while not isinstance(turn.over, wire.Start):
+            turn = made.land(turn.orders[0].serial, reply())
+            seen += 1
+        assert seen == expected
+        assert turn.over.state == b"%d" % seen
+        start = turn.over
+
+
+def from_the_beginning(start: wire.Start) -> wire.Start:
+    """The same life from the beginning: the program resumes nowhere."""
+    return wire.Start(start.call, landings=start.landings)
+
+
+def test_a_replay_looks_up_what_was_worked_out_and_another_history_is_worked_out_anew() -> None:
+    worked = []
+
+    def program(host: protocol.Host, call: bytes) -> protocol.Steps:
+        worked.append("begun")
+        for step in range(3):
+            host.activity(f"s{step}", "work", step)
+            worked.append((yield).value)
+        return protocol.Ended(b"done")
+
+    kept = lives.Replayed(lambda now: life.Life(scripted(program), "a", wire.Start(b""), b"", now))
+
+    def run(*values: int) -> life.Turn:
+        turn = kept.begin(100.0)
+        for place, value in enumerate(values):
+            text = wire.pack(reply(value))
+            landing = lives.Landing(turn.orders[0].serial, "activity", text, None, False, 101.0 + place)
+            turn = kept.take(landing)
+        return turn
+
+    run(1)
+    run(1, 2)
+    assert worked == ["begun", 1, 2]
+    run(1, 7)
+    assert worked == ["begun", 1, 2, "begun", 1, 7]
+    assert isinstance(run(1, 7, 3).over, wire.End)
+    assert worked == ["begun", 1, 2, "begun", 1, 7, 3]
+    kept.close()
+
+
+def page(first: int, *events: bytes) -> wire.Page:
+    return wire.Page(first, tuple((1.0, event) for event in events))
+
+
+async def test_a_reader_of_the_log_never_sees_a_gap() -> None:
+    written = log.Log(records.MemoryRecordStore())
+    await written.write("r", [page(1, b"a", b"b"), page(4, b"d")])
+    assert [event.data for event in await written.read("r", 0, 10)] == [b"a", b"b"]
+    tail = [page(4, b"d"), page(3, b"c")]
+    assert [event.id for event in await written.read("r", 0, 10, tail)] == [1, 2, 3, 4]
+    await written.write("r", [page(3, b"c")])
+    assert [event.data for event in await written.read("r", 1, 2)] == [b"b", b"c"]
+    assert [event.id for event in await written.read("r", 3, 10)] == [4]
+    assert await written.read("r", 4, 10) == []
+
+
+async def test_a_sealed_log_takes_nothing_more() -> None:
+    written = log.Log(records.MemoryRecordStore())
+    await written.write("r", [page(1, b"a")])
+    await written.seal("r", 2.0, b"terminated")
+    await written.seal("r", 3.0, b"again")
+    await written.write("r", [page(2, b"late"), page(3, b"later")])
+    assert [event.data for event in await written.read("r", 0, 10)] == [b"a", b"terminated"]
