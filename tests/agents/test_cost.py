@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pathlib
 
+import pytest
 from tests.agents import world
 
 from perdure.testing import LocalHost, ScriptedChatClient
@@ -24,6 +25,7 @@ def written(host: LocalHost) -> dict[str, int]:
     return found
 
 
+@pytest.mark.embedded
 async def test_a_late_turn_writes_what_an_early_one_did() -> None:
     client = ScriptedChatClient(lambda messages, options: "Your order is on its way." * 10)
     marks = []

@@ -99,6 +99,7 @@ async def test_a_reset_comes_after_the_turns_that_were_accepted_before_it() -> N
     assert world.told(client) == [("user", "two")]
 
 
+@pytest.mark.embedded
 async def test_a_deleted_session_is_gone_with_all_that_it_kept() -> None:
     client = ScriptedChatClient(lambda messages, options: "x" * 100_000)
     async with world.serve(world.app_of(client)) as served:
@@ -141,6 +142,7 @@ async def test_who_waits_for_a_turn_of_a_session_that_is_deleted_is_told() -> No
     assert answer.status_code == 410
 
 
+@pytest.mark.embedded
 async def test_a_session_expires_after_its_time_to_live() -> None:
     client = echoing()
     app = AgentFunctionApp(app_folder=world.TESTS, session_ttl=3600)

@@ -166,6 +166,7 @@ async def test_a_reset_of_an_agents_entity_forgets_the_conversation(serve: Serve
     assert told(client) == ["two"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("operation", "body", "why"),
     [
@@ -223,6 +224,7 @@ async def test_a_crash_between_turns_asks_nothing_answered_again(serve: Serve) -
     assert [told(client, number)[-1] for number in range(len(client.requests))] == ["one", "two", "two", "three"]
 
 
+@pytest.mark.embedded
 async def test_a_session_deleted_under_a_turn_fails_it(serve: Serve) -> None:
     gate = Gate()
     served, _ = await serving(serve, gate)
@@ -236,6 +238,7 @@ async def test_a_session_deleted_under_a_turn_fails_it(serve: Serve) -> None:
     assert "The session 'kept' was deleted" in ended["output"]
 
 
+@pytest.mark.embedded
 async def test_a_function_with_the_durable_name_of_an_agent_is_refused(serve: Serve) -> None:
     app = """
 # mypy: ignore-errors

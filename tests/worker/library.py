@@ -18,7 +18,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import azure.functions as func
 
@@ -160,7 +159,8 @@ def _add(app: AgentFunctionApp, worker: Worker, function: Function) -> None:
         case "orchestrationTrigger":
             declare, proxy = app.orchestration_trigger(parameter, trigger["orchestration"]), _handle(worker, function)
         case "entityTrigger":
-            declare, proxy = app.entity_trigger(parameter, trigger["entityName"]), _handle(worker, function)
+            declare = app.generic_trigger(parameter, "entityTrigger", entityName=trigger["entityName"])
+            proxy = _operate(worker, function)
         case "activityTrigger":
             declare, proxy = app.activity_trigger(parameter, trigger["activity"]), _perform(worker, function)
         case "httpTrigger":
@@ -189,6 +189,15 @@ def _handle(worker: Worker, function: Function) -> Callable[[str], str]:
         return found
 
     return handle
+
+
+def _operate(worker: Worker, function: Function) -> Callable[..., Any]:
+    async def operate(body: str) -> str:
+        value = await asyncio.wrap_future(worker.begin(function, {function.trigger["name"]: {"string": body}}))
+        found: str = value.get("string") or value["json"]
+        return found
+
+    return operate
 
 
 def _perform(worker: Worker, function: Function) -> Callable[..., Any]:
@@ -220,9 +229,3 @@ def _answer(worker: Worker, function: Function) -> Callable[..., Any]:
         return func.HttpResponse(found, status_code=int(value["status"]), headers=value["headers"])
 
     return answer
-
-
-def host_of(url: str) -> str:
-    """Give where a host is out of an address on it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 from tests.azurite import emulator
 from tests.worker import library
 
+from perdure import testing
 from perdure.hosts.local import host
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples"
@@ -27,11 +31,15 @@ def worker_python() -> None:
 
 
 @contextlib.asynccontextmanager
-async def hosted(name: str, folder: pathlib.Path, azurite: emulator.Azurite) -> AsyncIterator[httpx.AsyncClient]:
+async def hosted(
+    name: str, folder: pathlib.Path, azurite: emulator.Azurite, model: str = ""
+) -> AsyncIterator[httpx.AsyncClient]:
     """A sample on the worker, over real Blob Storage's emulator."""
     copy = folder / name
     shutil.copytree(SAMPLES / name, copy, ignore=shutil.ignore_patterns(".perdure", "__pycache__"))
-    environment = {**NO_MODEL, "AzureWebJobsStorage": azurite.connection(), "TASKHUB_NAME": f"t{folder.name[-20:]}"}
+    hub = {"AzureWebJobsStorage": azurite.connection(), "TASKHUB_NAME": f"t{uuid.uuid4().hex[:8]}"}
+    asked = {"OPENAI_API_KEY": "none", "OPENAI_MODEL": "m", "OPENAI_BASE_URL": model} if model else {}
+    environment = {**NO_MODEL, **asked, **hub}
     with library.started(copy, environment) as worker:
         library.check(worker.functions)
         playing = host.LocalHost(library.app_of(worker), hub=folder / "hub", port=0)
@@ -71,3 +79,50 @@ async def test_a_workflow_runs_on_the_worker(
         assert data == events[3:]
         again = await client.post(f"/workflow/email_triage/run?runId={run}", content="Another mail")
         assert again.status_code == 409
+
+
+async def test_an_agent_answers_on_the_worker_and_remembers(
+    tmp_path: pathlib.Path, azurite: emulator.Azurite, worker_python: None
+) -> None:
+    with testing.ModelServer() as model:
+        async with hosted("single_agent", tmp_path, azurite, model.base_url) as client:
+            agents = (await client.get("/agents")).json()["agents"]
+            at = f"/agents/{agents[0]['name']}"
+            first = await client.post(f"{at}/run", json={"message": "I am Ann.", "session_id": "s"})
+            assert first.status_code == 200, first.text
+            key = {"message": "Who am I?", "session_id": "s", "correlation_id": "k"}
+            second, again = [(await client.post(f"{at}/run", json=key)).json() for _ in range(2)]
+            session = (await client.get(f"{at}/sessions/s")).json()
+            deleted = await client.delete(f"{at}/sessions/s")
+            gone = await client.get(f"{at}/sessions/s")
+    assert second == again
+    assert second["message_count"] == 4
+    assert session["message_count"] == 4
+    assert (deleted.status_code, gone.status_code) == (204, 404)
+
+
+async def test_a_person_answers_a_run_on_the_worker(
+    tmp_path: pathlib.Path, azurite: emulator.Azurite, worker_python: None
+) -> None:
+    async with hosted("approval", tmp_path, azurite) as client:
+        started = await client.post("/workflow/approval/run", content="Where is my order?")
+        run = started.json()["instanceId"]
+        parked = await _until(client, run, lambda status: "pendingHumanInputRequests" in status)
+        (asked,) = parked["pendingHumanInputRequests"]
+        at = f"/workflow/approval/respond/{run}/{asked['requestId']}"
+        wrong = await client.post(at, json=[1, 2])
+        right = await client.post(at, json={"approved": True})
+        again = await client.post(at, json={"approved": True})
+        status = await _until(client, run, lambda status: status["runtimeStatus"] != "Running")
+    assert (wrong.status_code, right.status_code, again.status_code) == (422, 200, 409), right.text
+    assert status["runtimeStatus"] == "Completed", status
+
+
+async def _until(client: httpx.AsyncClient, run: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask after a run until it is as wanted, or has failed: nothing is pushed to a client there."""
+    async with asyncio.timeout(library.PATIENCE_SECONDS):
+        while True:
+            status: dict[str, Any] = (await client.get(f"/workflow/approval/status/{run}")).json()
+            if holds(status) or status["runtimeStatus"] == "Failed":
+                return status
+            await asyncio.sleep(0.05)

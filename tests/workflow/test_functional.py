@@ -317,6 +317,7 @@ async def test_a_failed_function_is_rewound_to_the_step_that_raised(calls: list[
     assert calls == ["double 4", "flaky 8", "flaky 8"]
 
 
+@pytest.mark.embedded
 async def test_a_terminated_run_leaves_no_step_running(calls: list[str]) -> None:
     async with desk.hosted(desk.app_of(functions.endless)) as start:
         at = await start(4)

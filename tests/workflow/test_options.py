@@ -260,6 +260,7 @@ async def test_agents_stream_only_in_streaming_mode() -> None:
         assert output.text == "writer says a word or two"
 
 
+@pytest.mark.embedded
 async def test_updates_are_heard_while_the_agent_still_speaks_and_are_not_recorded() -> None:
     listening, gate = asyncio.Event(), asyncio.Event()
 

@@ -78,24 +78,24 @@ class DurableClient:
 
     async def raise_event(self, instance_id: str, name: str, data: str) -> None:
         """Send an event; one for nobody is lost."""
-        async with _told():
+        async with told():
             with _unless_gone():
                 await self._inner.raise_event(quote(instance_id, safe=""), name, wire.pack(wire.Event(data)))
 
     async def terminate(self, instance_id: str, reason: str) -> None:
         """End an orchestration from outside."""
-        async with _told():
+        async with told():
             with _unless_gone():
                 await self._inner.terminate(quote(instance_id, safe=""), quote(reason, safe=""))
 
     async def purge(self, instance_id: str) -> None:
         """Delete an orchestration that has ended."""
-        async with _told():
+        async with told():
             await self._inner.purge_instance_history(quote(instance_id, safe=""))
 
     async def list(self, created_from: float, created_to: float, prefix: str) -> Sequence[client.State]:
         """Give the orchestrations created from one time up to another, without their outputs, in any order."""
-        async with _told():
+        async with told():
             found = await self._inner.get_status_by(
                 created_time_from=_moment(created_from),
                 # Times there are in whole seconds.
@@ -114,7 +114,7 @@ class DurableClient:
         return True
 
     async def _start(self, name: str, instance_id: str, call: str) -> bool:
-        async with _told():
+        async with told():
             try:
                 await self._inner.start_new(name, quote(instance_id, safe=""), wire.pack(wire.Start(call)))
             except Exception as error:
@@ -124,7 +124,7 @@ class DurableClient:
         return True
 
     async def _status(self, instance_id: str) -> Any:
-        async with _told():
+        async with told():
             found = await self._inner.get_status(quote(instance_id, safe=""))
         return found if found else None
 
@@ -165,7 +165,7 @@ def _unless_gone() -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _told() -> AsyncIterator[None]:
+async def told() -> AsyncIterator[None]:
     """Say that the engine could not be asked: the SDK raises nothing but ``Exception``."""
     try:
         yield

@@ -10,7 +10,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 
 from perdure import app as apps
 from perdure import errors
-from perdure.hosts.azure import client, hosting, loop, orchestration, storage, triggers
+from perdure.hosts.azure import client, entities, hosting, loop, orchestration, storage, triggers
 from perdure.hosts.local import settings
 from perdure.hosts.replay import runs
 from perdure.routes import site as sites
@@ -20,7 +20,7 @@ logger = logging.getLogger("perdure")
 
 
 def register(app: apps.AgentFunctionApp) -> None:
-    """Add the functions of an app's workflows to it.
+    """Add the functions of an app's workflows and agents to it.
 
     Raises:
         UsageError: If ``host.json`` or a setting is not acceptable.
@@ -30,7 +30,7 @@ def register(app: apps.AgentFunctionApp) -> None:
     hub = storage.task_hub(told.task_hub, settings.DEFAULT_HUB, os.environ)
     kept = storage.Storage(os.environ, hub)
     executors = loop.Loop()
-    hosted = hosting.Hosting(app.hosted_workflows, kept, kept, executors)
+    hosted = hosting.Hosting(app.hosted_workflows, app.agents_for_orchestrations, kept, kept, executors)
     hosted.register(app, _earlier(hosted, executors))
 
     async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
@@ -43,11 +43,16 @@ def register(app: apps.AgentFunctionApp) -> None:
             base_url=told.base_url,
             trusted_proxies=told.trusted_proxies,
             body_limit=told.body_limit,
+            hosted_agents=app.hosted_agents,
+            sessions=hosted.sessions(entities.DurableEntities(inner)),
             agent_wait_seconds=app.agent_wait_seconds,
             with_health=app.enable_health_check,
         )
 
-    triggers.add(app, table.of(app.hosted_workflows, with_health=app.enable_health_check), site_of)
+    routed = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
+    triggers.add(app, table.of(app.hosted_workflows, routed, with_health=app.enable_health_check), site_of)
+    tools = [agent for agent in app.hosted_agents.values() if agent.mcp_tool]
+    triggers.add_tools(app, tools, site_of)
 
 
 def _earlier(hosted: hosting.Hosting, executors: loop.Loop) -> list[str]:

@@ -1,4 +1,4 @@
-"""An app's workflows on Durable Functions: what is registered of them, and what its routes stand on."""
+"""An app's workflows and agents on Durable Functions: what is registered of them, and what its routes stand on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
-from perdure.hosts.azure import beside, loop, registration
+from perdure.agents import hosted as hosted_agents
+from perdure.agents import naming
+from perdure.hosts.azure import agents, beside, entities, loop, registration, sessions
 from perdure.hosts.replay import activities, wire
 from perdure.payloads import records, store
 from perdure.workflow import hosted
@@ -17,26 +19,29 @@ NAMES: Final = "@functions"
 
 
 class Hosting:
-    """The workflows of an app over a store.
+    """The workflows and agents of an app over a store.
 
     Args:
         workflows: The workflows by the name they are hosted under.
+        living: The agents that have sessions, likewise.
         payloads: Where payloads are kept.
         kept: Where records are kept.
-        executors: The loop that executors run on; that of the caller if not given.
+        executors: The loop that executors and agents run on.
     """
 
     def __init__(
         self,
         workflows: Mapping[str, hosted.HostedWorkflow],
+        living: Mapping[str, hosted_agents.HostedAgent],
         payloads: store.PayloadStore,
         kept: records.RecordStore,
-        executors: loop.Loop | None = None,
+        executors: loop.Loop,
     ) -> None:
         self._executors = executors
         self._payloads = payloads
         self._records = kept
         self.bounds = {name: workflow.bind(payloads, shared=True) for name, workflow in workflows.items()}
+        self.agents = {name: agent.bind(payloads) for name, agent in living.items()}
         self.by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
         self._work = activities.Activities(
             {name: one for bound in self.bounds.values() for name, one in hosted.activities_of(bound).items()},
@@ -61,7 +66,7 @@ class Hosting:
         return sorted(known - set(self._names))
 
     def register(self, app: df.DFApp, earlier: Iterable[str] = ()) -> None:
-        """Add the orchestrator and activity functions to an app.
+        """Add the orchestrator, activity and entity functions to an app.
 
         Args:
             app: The app.
@@ -70,14 +75,22 @@ class Hosting:
         registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()])
         aside = beside.Beside(self.by_orchestration, self._payloads, self._records)
         registration.add_activities(app, [*self._names, *earlier], self._perform, aside)
+        for bound in self.agents.values():
+            entity = agents.Entity(bound, self._payloads, self._records, self._executors.call)
+            name = naming.entity(bound.hosted.name)
+            # An agent inside a workflow has the name of the activity that it is there.
+            registration.add_entity(app, f"{name}-entity" if name in self._names else name, name, entity)
+
+    def sessions(self, engine: entities.Entities) -> sessions.EntitySessions:
+        """Give the sessions of the agents, over the entities of the engine."""
+        return sessions.EntitySessions(engine, self._payloads, self._records, self.agents)
 
     @property
     def _names(self) -> list[str]:
         return [name for bound in self.bounds.values() for name in bound.activity_names]
 
     async def _perform(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
-        work = self._work(instance_id, name, task)
-        return await (work if self._executors is None else self._executors.call(work))
+        return await self._executors.call(self._work(instance_id, name, task))
 
     def _release(self, run: str) -> None:
         for bound in self.bounds.values():

@@ -14,15 +14,21 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An event loop in a thread of its own, begun when it is first needed."""
+    """An event loop in a thread of its own, begun when it is first needed.
 
-    def __init__(self) -> None:
+    Args:
+        given: A loop that runs already, to be used instead.
+    """
+
+    def __init__(self, given: asyncio.AbstractEventLoop | None = None) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = given
         self._thread: threading.Thread | None = None
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there, from any loop."""
+        if asyncio.get_running_loop() is self._loop:
+            return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
 
     def call_now(self, work: Coroutine[Any, Any, T]) -> T:

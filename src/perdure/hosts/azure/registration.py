@@ -1,4 +1,4 @@
-"""Adding orchestrators and activities to a Durable Functions app, under their durable names."""
+"""Adding orchestrators, activities and entities to a Durable Functions app, under their durable names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+import azure.functions as func
 
 from perdure.hosts.azure import beside, orchestration, wire
 from perdure.hosts.replay import wire as texts
@@ -38,6 +39,22 @@ def add_activities(app: df.DFApp, names: Iterable[str], work: Work, aside: besid
         return await aside(wire.unpack(wire.Aside, order))
 
     _add(app, wire.ASIDE, perform)
+
+
+def add_entity(app: df.DFApp, function: str, name: str, entity: Callable[[str], Awaitable[str]]) -> None:
+    """Add an entity function; it is asynchronous, which those of the SDK's own decorator are not.
+
+    Args:
+        app: The app.
+        function: The function's name.
+        name: The entity's durable name.
+        entity: Carries out a batch of operations.
+    """
+
+    async def handle(context: func.EntityContext) -> str:
+        return await entity(context if isinstance(context, str) else context.body)
+
+    app.function_name(function)(app.generic_trigger("context", "entityTrigger", entityName=name)(handle))
 
 
 def _perform(name: str, work: Work) -> Any:

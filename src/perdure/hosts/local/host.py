@@ -252,7 +252,7 @@ class LocalHost:
         self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
         # Agents inside workflows are for orchestrations only, and nobody else pays for them.
         hosts = self.app.agents_for_orchestrations if sdk.has_functions(self.app) else self.app.hosted_agents
-        agents = {name: agent.bind(payloads) for name, agent in hosts.items()}
+        agents = {name: agent.bind(payloads) for name, agent in hosts.items() if apart is None}
         for agent in agents.values():
             activities |= agent.activities
             orchestrators[agent.orchestrator.name] = agent.orchestrator
@@ -276,17 +276,19 @@ class LocalHost:
             activities=activities,
             on_commit=None if self._log is _SILENT and not agents else self._committed,
         )
-        self.sessions = engine_sessions.EngineSessions(self.engine, agents)
+        direct_sessions = self._sessions = engine_sessions.EngineSessions(self.engine, agents)
+        self.sessions: sessions.Sessions = direct_sessions
         direct = engine_runs.EngineRuns(self.engine, self.bounds if apart is None else {})
         payloads.engine = self.engine
-        self.functions.attach(self.engine, agent_entities.Agents(agents, self.sessions), direct)
+        self.functions.attach(self.engine, agent_entities.Agents(agents, direct_sessions), direct)
         self.runs: engine_runs.EngineRuns | replayed.ReplayedRuns = direct
         if apart is not None:
             self.runs = apart.runs(self.functions.instances)
+            self.sessions = apart.sessions(self.functions.entities)
         await self.engine.start()
         self.resumed = self.engine.in_memory
         try:
-            await self.sessions.sweep()
+            await self._sessions.sweep()
             await self.functions.start()
             self._serve()
         except BaseException:
@@ -375,7 +377,7 @@ class LocalHost:
         return replayed.output(output) if self._replay else output, self._by_orchestration[view.name]
 
     def _committed(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
-        if not self.sessions.heard(run_id, name, emitted, view) and self._log is not _SILENT:
+        if not self._sessions.heard(run_id, name, emitted, view) and self._log is not _SILENT:
             self._tell(run_id, name, emitted, view)
 
     def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:

@@ -10,7 +10,6 @@ import ipaddress
 import logging
 import re
 import socket
-import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,9 +20,9 @@ from mcp.server import context as contexts
 from mcp.server import lowlevel, streamable_http_manager, transport_security
 
 from perdure import _version, errors
-from perdure.agents import durable_agent, hosted, naming, requests
+from perdure.agents import hosted
 from perdure.hosts.local import web
-from perdure.routes import problems, sessions, views
+from perdure.routes import problems, sessions, tool_calls
 from perdure.workflow import naming as workflow_naming
 
 PATH: Final = "/runtime/webhooks/mcp"
@@ -39,16 +38,9 @@ SCHEMA: Final = {
     },
     "required": ["query"],
 }
-SESSION_NAMES: Final = ("sessionId", "threadId")
-"""Arguments that name the session; the second is the old name."""
-
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 logger = logging.getLogger("perdure")
-
-
-class _Wrong(Exception):
-    """A call that fails; its message goes to whoever called, most likely a model."""
 
 
 class Tools:
@@ -132,27 +124,10 @@ class Tools:
         if agent is None:
             raise mcp.MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:64]!r} here.")
         try:
-            session_id = _session_id(agent.name, params.arguments or {})
-            text = await self._ask(agent, session_id, (params.arguments or {}).get("query"))
-        except (_Wrong, errors.PerdureError) as error:
+            session_id, text = await tool_calls.ask(self._sessions, agent, params.arguments or {}, self._wait_seconds)
+        except errors.PerdureError as error:
             return _result(str(error), is_error=True)
         return _result(text, session_id=session_id)
-
-    async def _ask(self, agent: hosted.HostedAgent, session_id: str, query: Any) -> str:
-        if not isinstance(query, str) or not query.strip():
-            raise _Wrong("The argument 'query' is missing: it must be a text.")
-        ref, blobs = agent.accept(requests.read(query))
-        correlation_id = uuid.uuid4().hex
-        await self._sessions.send(agent.name, session_id, correlation_id, ref, blobs)
-        turn = await self._sessions.wait(agent.name, session_id, correlation_id, self._wait_seconds)
-        if turn is None:
-            raise _Wrong(
-                f"The agent has not answered within {self._wait_seconds:g} seconds. It goes on: "
-                f"ask again with the sessionId {session_id!r}, after a while."
-            )
-        if turn.failure is not None:
-            raise _Wrong(f"The agent failed: {views.error(turn.failure)}")
-        return turn.text
 
 
 def tool_name(agent: str) -> str:
@@ -175,25 +150,6 @@ def is_own(host: str, names: frozenset[str]) -> bool:
     except ValueError:
         return name in names or name.endswith(".localhost")
     return True
-
-
-def _session_id(agent: str, arguments: Mapping[str, Any]) -> str:
-    """Read the session's id from its names; blank is absent, and values that disagree are refused."""
-    found: set[str] = set()
-    for name in SESSION_NAMES:
-        value = arguments.get(name)
-        if value is not None and not isinstance(value, str):
-            raise _Wrong(f"The argument {name!r} must be a text.")
-        if value is not None and value.strip():
-            found.add(value.strip())
-    if len(found) > 1:
-        raise _Wrong(f"The arguments {' and '.join(SESSION_NAMES)} disagree. Give one.")
-    if not found:
-        return uuid.uuid4().hex
-    try:
-        return naming.legal_session_key(durable_agent.AgentSessionId.parse(found.pop(), agent).key)
-    except ValueError as error:
-        raise _Wrong(str(error)) from error
 
 
 def _result(text: str, *, is_error: bool = False, session_id: str | None = None) -> types.CallToolResult:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
 from perdure import app as apps
-from perdure.hosts.azure import hosting, orchestration, wire
-from perdure.hosts.local.functions import instances, sdk
+from perdure.hosts.azure import entities as azure_entities
+from perdure.hosts.azure import hosting, loop, orchestration, wire
+from perdure.hosts.azure import sessions as azure_sessions
+from perdure.hosts.local.functions import entities, instances, sdk
 from perdure.hosts.replay import client, runs
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import folder_store, records
@@ -35,7 +38,9 @@ class Replayed:
     def __init__(self, app: apps.AgentFunctionApp, hub: pathlib.Path) -> None:
         self._payloads = folder_store.FolderPayloadStore(hub / KEPT)
         self._records = folder_store.FolderRecordStore(hub / KEPT)
-        self._hosting = hosting.Hosting(app.hosted_workflows, self._payloads, self._records)
+        living = app.agents_for_orchestrations if sdk.has_functions(app) else app.hosted_agents
+        here = loop.Loop(asyncio.get_running_loop())
+        self._hosting = hosting.Hosting(app.hosted_workflows, living, self._payloads, self._records, here)
         self.bounds = self._hosting.bounds
         self.app = df.DFApp()
         sdk.adopt(app, self.app)
@@ -54,6 +59,10 @@ class Replayed:
         limit = orchestration.CALL_LIMIT_BYTES
         return ReplayedRuns(engine, self._payloads, self._records, self.bounds, inline_bytes=limit)
 
+    def sessions(self, living: entities.Entities) -> azure_sessions.EntitySessions:
+        """Give the sessions of agents, over the entities of this host."""
+        return self._hosting.sessions(LocalEntities(living))
+
 
 class ReplayedRuns(runs.ReplayRuns):
     """Runs of this process, which may be about to stop."""
@@ -68,6 +77,32 @@ class ReplayedRuns(runs.ReplayRuns):
 def output(given: bytes) -> bytes:
     """Give a run's output out of what its orchestration gave."""
     return texts.unpack(json.loads(given), texts.End).output or b""
+
+
+class LocalEntities:
+    """Entities of this host as sessions reach them; on the engine's loop.
+
+    Args:
+        held: The entities.
+    """
+
+    def __init__(self, held: entities.Entities) -> None:
+        self._held = held
+
+    async def signal(self, name: str, key: str, operation: str, value: Any) -> None:
+        """Send a message."""
+        await self._held.signal(name, key, operation, value, given=True)
+
+    async def read(self, name: str, key: str) -> Any:
+        """Give an entity's state."""
+        found = self._held.get(name, key)
+        return None if found is None else json.loads(found.state or "null")
+
+    async def list(self, name: str) -> Sequence[azure_entities.Listed]:
+        """Give the entities of a name."""
+        return [
+            azure_entities.Listed(each.key, json.loads(each.entity.state or "null")) for each in self._held.list(name)
+        ]
 
 
 class InstancesClient:

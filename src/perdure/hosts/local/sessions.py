@@ -9,16 +9,15 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from agent_framework import AgentResponse
 from opentelemetry import propagate
 
 from perdure import errors
-from perdure.agents import hosted, live, log, naming, records, requests
+from perdure.agents import hosted, live, log, naming, records
 from perdure.engine import engine
 from perdure.engine import records as instances
-from perdure.payloads import plain, refs
-from perdure.routes import sessions
+from perdure.payloads import refs
+from perdure.routes import sessions, turns
 from perdure.workflow import deltas
 
 SWEEP_PAGE: Final = 100
@@ -169,7 +168,7 @@ class EngineSessions:
         try:
             entry = receipt(self._engine, instance_id, correlation_id)
             if entry is not None:
-                return self._turn(bound, instance_id, entry)
+                return turns.of(bound, instance_id, entry)
             view = self._engine.view(instance_id)
             if view is None or view.ended:
                 raise _gone(instance_id)
@@ -179,7 +178,7 @@ class EngineSessions:
         finally:
             self._forget(instance_id, correlation_id, future)
         if told.entry is not None:
-            return self._turn(bound, instance_id, told.entry)
+            return turns.of(bound, instance_id, told.entry)
         return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, told.failure)
 
     def response(self, agent: str, session_id: str, correlation_id: str) -> AgentResponse[Any]:
@@ -207,21 +206,8 @@ class EngineSessions:
         view = self._engine.view(bound.instance(session_id))
         if view is None or view.ended:
             return None
-        ref = _status(view).head
-        if cursor is not None:
-            ref = _cursor(cursor)
-        found: list[sessions.Turn] = []
-        try:
-            while ref is not None and len(found) < limit:
-                entry = bound.entry(view.id, ref)
-                found.append(self._turn(bound, view.id, ref, entry, whole=True))
-                ref = entry.previous
-        except (errors.PayloadMissing, msgspec.DecodeError):
-            if cursor is None or found:
-                raise
-            raise errors.UsageError(f"The cursor {cursor!r} is none of this session.") from None
-        following = None if ref is None else ref.digest.hex()
-        return sessions.Conversation(_session(agent, view), found[::-1], following)
+        found, following = turns.read(bound, view.id, _status(view).head, cursor, limit)
+        return sessions.Conversation(_session(agent, view), found, following)
 
     async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
         """List an agent's sessions, newest first."""
@@ -249,39 +235,6 @@ class EngineSessions:
         if view is not None and view.ended:
             sent = await self._engine.purge(instance_id) or sent
         return sent
-
-    def _turn(
-        self,
-        bound: hosted.Bound,
-        instance_id: str,
-        ref: refs.Ref,
-        entry: records.Entry | None = None,
-        *,
-        whole: bool = False,
-    ) -> sessions.Turn:
-        entry = bound.entry(instance_id, ref) if entry is None else entry
-        run = bound.values_of(instance_id)
-        response = log.answer(run, entry)
-        asked: list[Any] = []
-        answered: list[Any] = []
-        if whole:
-            found = [plain.to_plain(message) for message in log.messages(run, entry)]
-            asked = [found[place] for place in entry.asked]
-            answered = [found[place] for place in entry.answered]
-        return sessions.Turn(
-            entry.number,
-            entry.correlation_id,
-            "success" if entry.failure is None else "error",
-            "" if response is None else response.text,
-            entry.accepted,
-            entry.ended,
-            entry.failure,
-            None if response is None or response.usage_details is None else dict(response.usage_details),
-            asked,
-            answered,
-            entry.request,
-            [] if response is None else [plain.to_plain(content) for content in requests.open_in(response)],
-        )
 
     def _forget(self, instance_id: str, correlation_id: str, future: asyncio.Future[records.Told]) -> None:
         waiting = self._waiters.get(instance_id, {})
@@ -337,14 +290,6 @@ def _session(agent: str, view: instances.InstanceView) -> sessions.Session:
 
 def _status(view: instances.InstanceView) -> records.Status:
     return records.Status() if view.custom_status is None else records.decode_status(view.custom_status)
-
-
-def _cursor(cursor: str) -> refs.Ref:
-    try:
-        digest = bytes.fromhex(cursor)
-    except ValueError:
-        raise errors.UsageError(f"The cursor {cursor!r} is none of ours.") from None
-    return refs.Ref(None, digest)
 
 
 def _gone(instance_id: str) -> sessions.SessionGone:

@@ -178,10 +178,17 @@ def _of(function: function_app.Function) -> tuple[Kind, Function]:
     bindings = function.get_bindings()
     parameters = inspect.signature(call).parameters
     return kind, Function(
-        name=(getattr(trigger, attribute) if attribute else None) or function.get_function_name() or "?",
+        name=_named(trigger, attribute) or function.get_function_name() or "?",
         call=call,
         parameter=trigger.name,
         clients=tuple(binding.name for binding in bindings if binding.type == CLIENT),
         takes_context="context" in parameters and all(binding.name != "context" for binding in bindings),
         trigger=trigger,
     )
+
+
+def _named(trigger: Any, attribute: str) -> str | None:
+    """Give the name that a trigger bears; a generic one has it under the name of the setting in ``function.json``."""
+    setting = "".join(part.title() if place else part for place, part in enumerate(attribute.split("_")))
+    found: str | None = getattr(trigger, attribute, None) or getattr(trigger, setting, None) if attribute else None
+    return found

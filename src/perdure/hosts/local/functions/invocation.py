@@ -47,8 +47,11 @@ class Invoker:
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
-    async def handle(self, handle: Callable[[str], str], body: str) -> str:
-        """Call the SDK's handler of an entity, in a thread."""
+    async def handle(self, handle: Callable[[str], Any], body: str) -> str:
+        """Call a handler of an entity: on the loop if it is asynchronous, as the SDK's own are not."""
+        if inspect.iscoroutinefunction(handle):
+            given: str = await handle(body)
+            return given
         answer: str = await self._threaded(functools.partial(handle, body))
         return answer
 
