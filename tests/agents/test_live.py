@@ -19,6 +19,10 @@ from perdure.testing import ModelServer, ScriptedChatClient
 from perdure.testing.model_server import Reply
 from perdure.workflow import policy
 
+pytestmark = pytest.mark.embedded
+"""Parts of an answer are not told from process to process."""
+
+
 TEXT = "Once upon a time there was a queen."
 EVENTS = {"accept": "text/event-stream"}
 

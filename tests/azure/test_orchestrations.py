@@ -128,3 +128,36 @@ class TestReplayed(conformance.SharedSuite):
         made = conformance.Bench(open_engine)
         yield made
         await made.close()
+
+    async def test_nothing_that_is_out_holds_up_what_is_new(
+        self, bench: conformance.Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Beside an activity that never ends and a timer that is far off, step follows step, and an event is heard."""
+
+        def program(host: protocol.Host, call: bytes) -> protocol.Steps:
+            seen.clear()  # Another life sees it all again.
+            host.activity("held", "held", 1)
+            host.activity("s0", "same", 0)
+            host.timer("far", host.now + 3600)
+            seen.note((yield).key)
+            # New beside what is older: when that lands, what follows is not to wait for this.
+            host.activity("endless", "gate", 1)
+            seen.note((yield).key)
+            for step in range(1, 4):
+                host.activity(f"s{step}", "same", step)
+                seen.note((yield).key)
+            host.timer("near", host.now + 0.02)
+            seen.note((yield).key)
+            seen.note((yield).key)
+            return protocol.Ended(benches.encode(list(seen)))
+
+        seen = benches.Notes()
+        endless, held = bench.gate(), bench.gate("held")
+        bench.program("beside", program)
+        await bench.begin("beside", "a")
+        await endless.enter()
+        held.open.set()
+        await seen.upto(6)
+        await bench.send("a", "go")
+        assert await bench.output("a") == ["s0", "held", "s1", "s2", "s3", "near", "go"]
+        assert "held up" not in caplog.text

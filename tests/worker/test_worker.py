@@ -39,7 +39,7 @@ async def hosted(
     shutil.copytree(SAMPLES / name, copy, ignore=shutil.ignore_patterns(".perdure", "__pycache__"))
     hub = {"AzureWebJobsStorage": azurite.connection(), "TASKHUB_NAME": f"t{uuid.uuid4().hex[:8]}"}
     asked = {"OPENAI_API_KEY": "none", "OPENAI_MODEL": "m", "OPENAI_BASE_URL": model} if model else {}
-    environment = {**NO_MODEL, **asked, **hub}
+    environment = {**NO_MODEL, **asked, **hub, "WEBSITE_HOSTNAME": "localhost:7071"}
     with library.started(copy, environment) as worker:
         library.check(worker.functions)
         playing = host.LocalHost(library.app_of(worker), hub=folder / "hub", port=0)
@@ -108,6 +108,7 @@ async def test_a_person_answers_a_run_on_the_worker(
         started = await client.post("/workflow/approval/run", content="Where is my order?")
         run = started.json()["instanceId"]
         parked = await _until(client, run, lambda status: "pendingHumanInputRequests" in status)
+        assert parked["runtimeStatus"] == "Running", parked["error"]
         (asked,) = parked["pendingHumanInputRequests"]
         at = f"/workflow/approval/respond/{run}/{asked['requestId']}"
         wrong = await client.post(at, json=[1, 2])

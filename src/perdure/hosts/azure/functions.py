@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Final
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
@@ -15,6 +17,10 @@ from perdure.hosts.local import settings
 from perdure.hosts.replay import runs
 from perdure.routes import site as sites
 from perdure.routes import table
+from perdure.workflow import addresses
+
+HOSTNAME: Final = "WEBSITE_HOSTNAME"
+"""The setting in which the Functions host has the app's name on the network."""
 
 logger = logging.getLogger("perdure")
 
@@ -31,6 +37,11 @@ def register(app: apps.AgentFunctionApp) -> None:
     kept = storage.Storage(os.environ, hub)
     executors = loop.Loop()
     hosted = hosting.Hosting(app.hosted_workflows, app.agents_for_orchestrations, kept, kept, executors)
+    address = told.base_url or _address(os.environ)
+    if address:
+        metadata = {addresses.HOST_URL: address, addresses.ROUTE_PREFIX: told.route_prefix}
+        for bound in hosted.bounds.values():
+            bound.activities.host_metadata = metadata
     hosted.register(app, _earlier(hosted, executors))
 
     async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
@@ -64,3 +75,12 @@ def _earlier(hosted: hosting.Hosting, executors: loop.Loop) -> list[str]:
         # The app is served all the same: what needs the store says so itself.
         logger.warning("Functions of earlier deployments are not known: %s", error)
         return []
+
+
+def _address(environ: Mapping[str, str]) -> str:
+    """Give where the app is reached, as the Functions host says; empty if it does not."""
+    host = environ.get(HOSTNAME, "")
+    if not host:
+        return ""
+    here = host.partition(":")[0] in ("localhost", "127.0.0.1")
+    return f"{'http' if here else 'https'}://{host}"
