@@ -156,6 +156,7 @@ async def test_the_same_id_with_other_options_is_another_request(host: Host) -> 
     assert plain.status_code == 200
 
 
+@pytest.mark.embedded
 async def test_deltas_are_streamed_without_an_id_while_the_agent_speaks(host: Host) -> None:
     _, http, client = host
     client.listening.clear()

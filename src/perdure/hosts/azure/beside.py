@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +11,10 @@ import msgspec
 
 from perdure import errors
 from perdure.hosts.azure import wire
+from perdure.hosts.replay import starts
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import records, store
-from perdure.workflow import hosted
+from perdure.workflow import hosted, options
 
 
 class Beside:
@@ -44,6 +47,8 @@ class Beside:
             text = str(aside.value)
             await self._records.put_if_absent(aside.instance, wire.name_of(text), text.encode())
             return ""
+        if aside.what == "outputs":
+            return await self._outputs(aside)
         found = [await self._records.get(aside.instance, str(name)) for name in aside.value]
         return texts.pack([texts.decode(body, texts.Heard) for body in found if body is not None])
 
@@ -53,7 +58,19 @@ class Beside:
             raise errors.UsageError(f"{aside.name!r} takes no input of one's own.", "Start it through its routes.")
         ref, blobs = bound.hosted.accept(_json(aside.value), "application/json")
         await self._payloads.put(aside.instance, blobs)
-        return texts.pack(texts.Start(bound.start(ref, {})))
+        start = texts.pack(texts.Start(bound.start(ref, {})))
+        # As a start by a route: the routes know the run by it.
+        started = starts.Started(aside.name, options.digest(ref, options.NONE), time.time(), start)
+        await self._records.put_if_absent(aside.instance, starts.START, texts.encode(started))
+        return start
+
+    async def _outputs(self, aside: wire.Aside) -> str:
+        text = str(aside.value)
+        await self._records.put_if_absent(aside.instance, wire.OUTPUT, text.encode())
+        output = texts.unpack(text, texts.End).output
+        bound = self._bounds[aside.name]
+        plain = [] if output is None else await asyncio.to_thread(bound.plain_outputs, aside.instance, output)
+        return msgspec.json.encode(plain).decode()
 
 
 def _json(value: Any) -> bytes:

@@ -141,7 +141,7 @@ class DurableClient:
             shown,
             status.created_time.timestamp(),
             status.last_updated_time.timestamp(),
-            status.output if shown == "Completed" else None,
+            await wire.ended(status.output, status.instance_id, self._records) if shown == "Completed" else None,
             await wire.said(status.custom_status, status.instance_id, self._records),
             failure,
         )

@@ -7,6 +7,7 @@ clock, reads a store or has any other effect: those are the activities' part.
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -96,8 +97,18 @@ class _Driver:
                 self._stop_timers()
                 if turn.over.failure is not None and not start.child:
                     raise RunFailed(f"{turn.over.failure.type}: {turn.over.failure.message}")
-                return texts.pack(turn.over)
+                end = texts.pack(turn.over)
+                return (yield from self._plain(end)) if self._context.parent_instance_id and not start.child else end
             turn = self._landed(living, (yield self._wait()))
+
+    def _plain(self, end: str) -> Steps:
+        """Give a run's outputs to the hand-written orchestration that called it; how it ended is a record then."""
+        while True:
+            task = self._context.call_activity(wire.ASIDE, self._beside("outputs", end))
+            yield sdk.first_of(self._context, [task], fresh=True)
+            if not sdk.failed(task):
+                return json.loads(task.result)
+            yield self._context.create_timer(_moment(self._now() + AGAIN_SECONDS))
 
     def _started(self) -> Steps:
         """Read the start; what was started by hand, with an input of its own, is accepted first."""
@@ -134,7 +145,7 @@ class _Driver:
         given = self._beside(what, value)
         self._add(_Out(self._context.call_activity(wire.ASIDE, given), "aside", aside=given))
 
-    def _beside(self, what: Literal["accept", "unread", "status"], value: Any) -> dict[str, Any]:
+    def _beside(self, what: Literal["accept", "unread", "status", "outputs"], value: Any) -> dict[str, Any]:
         return wire.pack(wire.Aside(self._context.instance_id, self._orchestrator.name, what, value))
 
     def _add(self, out: _Out) -> None:

@@ -12,6 +12,9 @@ import msgspec
 from perdure.hosts.replay import wire
 from perdure.payloads import records
 
+OUTPUT: Final = "output"
+"""Name of the record of how a run has ended whose output is plain."""
+
 T = TypeVar("T")
 
 FIRST_LOOK_SECONDS: Final = 0.05
@@ -48,13 +51,14 @@ class Aside(msgspec.Struct, frozen=True):
         name: The orchestration's durable name.
         what: ``accept`` takes the input of a run that was started by hand, and gives an encoded start; ``unread`` takes
             the names of the records of open requests, and gives what was accepted for them, encoded; ``status`` writes
-            down a status that is too long to be shown.
+            down a status that is too long to be shown; ``outputs`` writes down how a run has ended, and gives its
+            outputs as plain JSON.
         value: What that takes.
     """
 
     instance: str
     name: str
-    what: Literal["accept", "unread", "status"]
+    what: Literal["accept", "unread", "status", "outputs"]
     value: Any = None
 
 
@@ -134,3 +138,17 @@ async def said(custom: Any, instance: str, kept: records.RecordStore) -> str | N
         await asyncio.sleep(delay)
         delay *= 2
     return status.said
+
+
+async def ended(output: Any, instance: str, kept: records.RecordStore) -> str | None:
+    """Give how an orchestration has ended, an encoded ``wire.End``, out of its output.
+
+    Args:
+        output: The output; plain JSON where that was for a hand-written orchestration.
+        instance: Whose it is.
+        kept: Where it is written down then.
+    """
+    if isinstance(output, str):
+        return output
+    body = await kept.get(instance, OUTPUT)
+    return None if body is None else body.decode()

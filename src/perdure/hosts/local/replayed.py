@@ -175,7 +175,7 @@ class InstancesClient:
             state.runtime_status,
             view.created,
             view.updated,
-            state.output if outputs and view.status == "Completed" else None,
+            await wire.ended(state.output, view.id, self._records) if outputs and view.status == "Completed" else None,
             await wire.said(state.status.custom, view.id, self._records),
             view.failure,
         )
