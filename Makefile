@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SETUP := .ci/setup-venv pyproject.toml constraints.txt
 AZURITE := .ci/setup-azurite tests/azurite/package.json tests/azurite/package-lock.json
 
-REPLAYED := tests/people tests/policy tests/workflow tests/http tests/differential tests/agents tests/functions/test_agents.py \
+REPLAYED := tests/people tests/policy tests/workflow tests/http/test_workflows.py tests/http/test_events.py tests/differential tests/agents tests/functions/test_agents.py \
     --ignore=tests/workflow/test_crowd.py
 
 .PHONY: demo test lint types pytest soak test-lowest test-newest clean
