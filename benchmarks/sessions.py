@@ -100,7 +100,9 @@ async def _measure(turns: int, window: int, report: figures.Report) -> bool:
 
 
 @click.command()
-@click.option("--turns", default=1000, show_default=True, help="Turns of the session.")
+@click.option(
+    "--turns", type=click.IntRange(min=10 * SAMPLES), default=1000, show_default=True, help="Turns of the session."
+)
 @click.option("--json", "file", help="Write the figures to this file.")
 def main(turns: int, file: str | None) -> None:
     """Measure the turns of one session."""
