@@ -262,6 +262,7 @@ class Worker:
         where: The scheduler.
         orchestrators: What makes a life, by durable name.
         activities: What does the work, by durable name.
+        ended: Told of an orchestration whose last turn was here.
         credential: For a secure scheduler.
         at_once: How many activities run at a time.
     """
@@ -272,9 +273,11 @@ class Worker:
         orchestrators: Mapping[str, Make],
         activities: Mapping[str, Act],
         *,
+        ended: Callable[[str], None] = lambda instance_id: None,
         credential: Any = None,
         at_once: int = ACTIVITIES_AT_ONCE,
     ) -> None:
+        self._ended = ended
         self._inner = _Worker(
             host_address=where.host,
             taskhub=where.taskhub,
@@ -306,12 +309,17 @@ class Worker:
         """Close all lives; waits for the turns that are under way."""
         self._lives.close()
 
+    def _turn_over(self, instance_id: str, start: str, living: lives.Replayed) -> None:
+        self._lives.put(instance_id, start, living)
+        if living.ended:
+            self._ended(instance_id)
+
     def _orchestrator(self, make: Make) -> Callable[..., Any]:
         def run(context: task.OrchestrationContext, text: str) -> Generator[Any, Any, Any]:
             start = wire.unpack(text, wire.Start)
             instance_id = context.instance_id
             living = self._lives.take(instance_id, text, lambda now: make(instance_id, start, now))
-            self._inner.at_end_of_turn(lambda: self._lives.put(instance_id, text, living))
+            self._inner.at_end_of_turn(lambda: self._turn_over(instance_id, text, living))
             return drive(context, living, start.child)
 
         return run

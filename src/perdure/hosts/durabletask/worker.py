@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -50,6 +51,7 @@ class Worker:
             where,
             {name: self._life(orchestrator) for name, orchestrator in orchestrators.items()},
             {name: self._act(name) for name in (*names, wire.NOTE)},
+            ended=self._forget,
             credential=credential,
             at_once=at_once,
         )
@@ -76,10 +78,14 @@ class Worker:
             future.cancel()
         await asyncio.to_thread(self._inner.let_go)
 
+    def _forget(self, run: str) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: so is all that was to be let go of.
+            self._loop.call_soon_threadsafe(self._work.forget, run)
+
     def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
         def make(instance_id: str, start: wire.Start, now: float) -> life.Life:
             call = self._call(instance_id, start.stored) if start.stored else start.call
-            return life.Life(orchestrator, instance_id, start, call, now)
+            return life.Life(orchestrator, instance_id, start, call, now, shown_bytes=0)
 
         return make
 

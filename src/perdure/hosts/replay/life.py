@@ -116,6 +116,8 @@ class Life:
         start: The input of this life.
         call: What the orchestration was started with.
         now: Seconds since the epoch.
+        shown_bytes: Events up to this size stand in the status; 0 where a record costs less than what the status takes
+            with it in every turn.
 
     Attributes:
         now: See :class:`protocol.Host`; the driver moves it on before each landing.
@@ -123,8 +125,16 @@ class Life:
     """
 
     def __init__(
-        self, orchestrator: protocol.Orchestrator, instance_id: str, start: wire.Start, call: bytes, now: float
+        self,
+        orchestrator: protocol.Orchestrator,
+        instance_id: str,
+        start: wire.Start,
+        call: bytes,
+        now: float,
+        *,
+        shown_bytes: int = SHOWN_BYTES,
     ) -> None:
+        self._most_shown = shown_bytes
         self._orchestrator = orchestrator
         self._id = instance_id
         self._start = start
@@ -256,7 +266,7 @@ class Life:
             return self._close(self._closing)
         fresh = [out for out in self._fresh if self._keyed.get(out.work.key) is out]
         carriers = [out for out in fresh if out.work.role == "activity"]
-        if self._waiting_bytes > SHOWN_BYTES and (carriers or not self._noting):
+        if self._waiting_bytes > self._most_shown and (carriers or not self._noting):
             left = self._load(carriers, self._cut())
             fresh += [_note(page) for page in left]
         # Timers that are overdue as they are set land in the order of their times.
@@ -362,7 +372,7 @@ class Life:
     def _show(self, cut: list[wire.Page]) -> None:
         """Say which events may not be in the log: all if they are few, else those that were said before."""
         pages = [*cut, wire.Page(self._next, tuple(self._emitted))] if self._emitted else cut
-        if sum(map(_size, pages)) <= SHOWN_BYTES:
+        if sum(map(_size, pages)) <= self._most_shown:
             self._shown_to = max(self._shown_to, self._next + len(self._emitted))
         self._shown = tuple(
             wire.Page(page.first, page.events[: self._shown_to - page.first])

@@ -53,6 +53,11 @@ class Replayed:
 
     Args:
         make: Makes the life, at a time.
+
+    Attributes:
+        said: What the orchestration says of itself.
+        over: Whether the life is over.
+        ended: Whether the orchestration has ended with it.
     """
 
     def __init__(self, make: Callable[[float], life.Life]) -> None:
@@ -62,6 +67,7 @@ class Replayed:
         self._place = 0
         self.said = wire.Status()
         self.over = False
+        self.ended = False
 
     def begin(self, now: float) -> life.Turn:
         """Begin a turn's replay; gives what the life asked for first."""
@@ -95,6 +101,7 @@ class Replayed:
         self._place += 1
         self.said = done.said
         self.over = done.turn.over is not None
+        self.ended = isinstance(done.turn.over, wire.End)
         return done.turn
 
     def _restart(self, now: float) -> None:

@@ -11,10 +11,13 @@ from perdure.payloads import records
 from perdure.testing.conformance.orchestrations import bench
 from perdure.workflow import protocol
 
+LARGE = b"-" * (life.SHOWN_BYTES + 1)
+"""Makes of an event one that does not stand in the status."""
+
 
 def chain(host: protocol.Host, call: bytes) -> protocol.Steps:
     for step in range(int(call)):
-        host.emit(b"step %d" % step)
+        host.emit(b"step %d" % step + LARGE)
         host.activity(f"s{step}", "work", step)
         yield
     return protocol.Ended(b"done")
@@ -51,7 +54,7 @@ def test_events_travel_with_the_activity_that_follows() -> None:
 
 def test_where_no_activity_follows_events_have_one_of_their_own() -> None:
     def parking(host: protocol.Host, call: bytes) -> protocol.Steps:
-        host.emit(b"parked")
+        host.emit(b"parked" + LARGE)
         yield
         return protocol.Ended(b"done")
 
@@ -64,11 +67,11 @@ def test_where_no_activity_follows_events_have_one_of_their_own() -> None:
 
 def test_what_a_cancelled_activity_may_not_have_written_is_written_again_as_it_was() -> None:
     def fickle(host: protocol.Host, call: bytes) -> protocol.Steps:
-        host.emit(b"one")
+        host.emit(b"one" + LARGE)
         host.activity("slow", "work", 1)
         yield
         host.cancel("slow")
-        host.emit(b"two")
+        host.emit(b"two" + LARGE)
         host.activity("next", "work", 2)
         yield
         return protocol.Ended(b"done")
