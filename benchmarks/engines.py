@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import logging
 import pathlib
@@ -73,6 +74,7 @@ class Step(Executor):
             await ctx.yield_output(left)
 
 
+@functools.cache
 def text_of(kib: int) -> str:
     """Give a text of this size, of words."""
     return " ".join(random.Random(1).choices(_WORDS, k=kib * 256))[: kib * 1024].ljust(kib * 1024)
