@@ -30,7 +30,7 @@ MOST = 1.5
 """What the last turn may write, times what the second did."""
 
 
-def _app(window: int) -> AgentFunctionApp:
+def _agent(window: int) -> Agent:
     client = ScriptedChatClient(lambda messages, options: "Your order is on its way and arrives on Monday." * 4)
     providers: list[Any] = []
     if window:
@@ -38,7 +38,19 @@ def _app(window: int) -> AgentFunctionApp:
             InMemoryHistoryProvider(skip_excluded=True),
             CompactionProvider(after_strategy=SlidingWindowStrategy(keep_last_groups=window)),
         ]
-    return AgentFunctionApp(agents=[Agent(client=client, name="helper", context_providers=providers)])
+    return Agent(client=client, name="helper", context_providers=providers)
+
+
+async def _in_process(turns: int, window: int) -> list[float]:
+    """Seconds that each turn takes the framework alone: it goes through the whole history in every turn."""
+    agent = _agent(window)
+    session = agent.create_session()
+    taken: list[float] = []
+    for number in range(1, turns + 1):
+        began = time.perf_counter()
+        await agent.run(f"Where is order {number}?", session=session)
+        taken.append(time.perf_counter() - began)
+    return taken
 
 
 def _stored(hub: pathlib.Path) -> dict[str, int]:
@@ -72,13 +84,14 @@ async def _measure(turns: int, window: int, report: figures.Report) -> bool:
     stored: dict[int, dict[str, int]] = {}
     taken: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        async with LocalHost(_app(window), hub=folder) as host:
+        async with LocalHost(AgentFunctionApp(agents=[_agent(window)]), hub=folder) as host:
             for number in range(1, turns + 1):
                 began = time.perf_counter()
                 await _turn(host, number)
                 taken.append(time.perf_counter() - began)
                 if any(number in (place - SAMPLES + 2, place) for place in places):
                     stored[number] = _stored(pathlib.Path(folder))
+    alone = await _in_process(turns, window)
     said = f"history of the last {window} exchanges" if window else "the whole history to the model"
     click.echo(f"{said}:")
     costs: list[dict[str, float]] = []
@@ -86,10 +99,11 @@ async def _measure(turns: int, window: int, report: figures.Report) -> bool:
         first, last = stored[place - SAMPLES + 2], stored[place]
         cost = {name: (last[name] - first[name]) / (SAMPLES - 2) for name in last}
         costs.append(cost)
-        ms = figures.median(taken[place - SAMPLES + 1 : place]) * 1e3
+        ms, least = (figures.median(times[place - SAMPLES + 1 : place]) * 1e3 for times in (taken, alone))
         report.add(
-            f"  turn {place:5}: {cost['payloads']:7.0f} B payloads, {cost['engine']:6.0f} B engine, {ms:6.2f} ms",
-            window=window, turn=place, milliseconds=ms, **cost,
+            f"  turn {place:5}: {cost['payloads']:7.0f} B payloads, {cost['engine']:6.0f} B engine, "
+            f"{ms:6.2f} ms, of the framework alone {least:6.2f} ms",
+            window=window, turn=place, milliseconds=ms, in_process_milliseconds=least, **cost,
         )  # fmt: skip
     met = True
     for name in costs[0]:
