@@ -140,11 +140,17 @@ class Episodes:
 
     def __init__(self) -> None:
         self.found: dict[str, list[Episode]] = collections.defaultdict(list)
+        self._known: set[tuple[str, int, str]] = set()
 
     def take(self, context: dict[str, Any]) -> None:
         """Take in what an orchestrator function is about to be run over."""
         events: list[history.Event] = context["history"]
         last = max(place for place, item in enumerate(events) if item["EventType"] == Kind.ORCHESTRATOR_STARTED)
+        key = context["instanceId"], last, events[last]["Timestamp"]
+        if key in self._known:
+            # The local host lets go of a run that waits, and builds it anew later; Azure does not do that.
+            return
+        self._known.add(key)
         sizes = [size_of(item) for item in events[:last]]
         heard = [Message(HEARD[kind], size_of(item)) for item in events[last:] if (kind := item["EventType"]) in HEARD]
         large = sum(size > LARGE_FIELD_CHARACTERS for size in sizes)
