@@ -48,10 +48,12 @@ ACCOUNT_REQUESTS_A_SECOND = 20_000
 QUEUE_MESSAGES_A_SECOND = 2_000
 QUEUE_REQUESTS_A_MESSAGE = 3
 CONTROL_QUEUES = 4
-CONTROL_QUEUES_MOST = 16
 CONSUMPTION_ACTIONS_A_SECOND = 500
 UNIT_ACTIONS_A_SECOND = 2_000
-UNITS_MOST = 3
+UNIT_BYTES = 50e9
+
+ROW_BYTES = 300
+"""What a row of history takes beside its texts: an estimate."""
 
 CORE_BUSY = 0.6
 """How much of a core is planned for."""
@@ -99,9 +101,13 @@ def executions(trace: traced.Trace) -> int:
 
 def stored_bytes(trace: traced.Trace) -> int:
     """Give the bytes that a run leaves in its storage account: history, and what perdure keeps beside it."""
-    # A row has about as many bytes of columns as of text in a small event; texts are UTF-16 in a table.
-    row_bytes = 300
-    return trace.history_rows * row_bytes + 2 * trace.history_bytes + sum(trace.entities) + trace.blob_bytes
+    # Texts are UTF-16 in a table.
+    return trace.history_rows * ROW_BYTES + 2 * trace.history_bytes + sum(trace.entities) + trace.blob_bytes
+
+
+def history_bytes(trace: traced.Trace) -> int:
+    """Give the bytes that a run leaves with a scheduler."""
+    return trace.history_rows * ROW_BYTES + trace.history_bytes + sum(trace.entities)
 
 
 def requests_of(counted: Requests) -> float:
@@ -144,6 +150,7 @@ def scheduler_limits(trace: traced.Trace) -> list[Limit]:
     found = [
         Limit("the scheduler, by consumption", _runs(CONSUMPTION_ACTIONS_A_SECOND, counted["action"])),
         Limit("the scheduler, one capacity unit", _runs(UNIT_ACTIONS_A_SECOND, counted["action"])),
+        Limit("what a capacity unit holds, for a day", UNIT_BYTES / history_bytes(trace)),
         Limit("the storage account's requests", _runs(ACCOUNT_REQUESTS_A_SECOND, requests_of(counted))),
     ]
     return sorted(found, key=lambda limit: limit.runs)

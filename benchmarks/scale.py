@@ -202,7 +202,7 @@ LIMITS = ("workflow", "host", "first limit", "reached at, runs a day", "then")
 def limits_row(result: Result) -> list[str]:
     """Give the row of what is reached first."""
     first, second, *_ = result.limits
-    shown = [f"{limit.runs / 1e6:.1f} million" for limit in (first, second)]
+    shown = [f"{limit.runs / 1e6:.2f} million" for limit in (first, second)]
     return [result.case, result.host.title, first.what, shown[0], f"{second.what}, {shown[1]}"]
 
 
