@@ -21,7 +21,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing import in_memory_backend as backend
 
 THREADS = 200
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Stream:

@@ -135,6 +135,8 @@ def test_a_scheduler_that_does_not_answer_is_waited_for(tmp_path: pathlib.Path, 
         assert served.http.get(f"{url}/health").status_code == 503
         scheduler.start()
         scheduler.until(lambda: scheduler.workers == 1)
+        # The front has a connection of its own, which comes back in its own time.
+        scheduler.until(lambda: served.http.get(f"{url}/health").status_code == 200)
         assert served.post(url, "0 1", run_id="r").status_code == 202
         hub.holder("middle")
         scheduler.stop()
