@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from perdure import errors
 from perdure.hosts.durabletask import sdk
@@ -15,6 +15,11 @@ from perdure.payloads import cache, store
 from perdure.workflow import protocol
 
 CALLS_AT_HAND_BYTES = 16 * 1024 * 1024
+
+
+SHOWN_BYTES: Final = 768
+"""Events up to this size stand in the status: it travels with every turn, and a record that is saved is a write to the
+store, which costs more than the turn's bytes."""
 
 
 class Worker:
@@ -85,7 +90,7 @@ class Worker:
     def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
         def make(instance_id: str, start: wire.Start, now: float) -> life.Life:
             call = self._call(instance_id, start.stored) if start.stored else start.call
-            return life.Life(orchestrator, instance_id, start, call, now, shown_bytes=0)
+            return life.Life(orchestrator, instance_id, start, call, now, shown_bytes=SHOWN_BYTES)
 
         return make
 
