@@ -96,7 +96,9 @@ async def test_team_runs_hosted_as_in_process(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-@pytest.mark.parametrize("value", ["hello", Message("user", ["hello"]), [Message("user", ["one"]), "two"]], ids=["text", "message", "list"])
+@pytest.mark.parametrize(
+    "value", ["hello", Message("user", ["hello"]), [Message("user", ["one"]), "two"]], ids=["text", "message", "list"]
+)
 async def test_stock_builder_runs_hosted(name: str, value: Any) -> None:
     """The framework's stock builders run hosted: Sequential and Concurrent."""
     result = await support.both(BUILDERS[name], value)
