@@ -14,7 +14,9 @@ class PerdureError(Exception):
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(f"{message} {remedy}".strip())
+        # What somebody else's library said, at the end of a message, has no full stop.
+        stop = "" if not remedy or message.endswith((".", "?", "!", ":")) else "."
+        super().__init__(f"{message}{stop} {remedy}".strip())
         self.message = message
         self.remedy = remedy
 

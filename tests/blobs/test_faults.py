@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -122,6 +123,17 @@ async def test_an_account_that_cannot_be_reached_is_an_error_that_says_so(
     line.fault = lambda number, request: b""
     with pytest.raises(errors.HubError, match="cannot be reached"):
         await azurite.container(port=line.port).open()
+
+
+async def test_requests_to_the_account_are_not_written_to_the_log(
+    azurite: emulator.Azurite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would be two records at the level that the Functions host passes on, and those are paid for."""
+    caplog.set_level(logging.INFO)
+    container = azurite.container()
+    await container.open()
+    await container.close()
+    assert [record.name for record in caplog.records if record.name.startswith("azure")] == []
 
 
 async def test_a_container_is_used_from_many_loops(azurite: emulator.Azurite) -> None:

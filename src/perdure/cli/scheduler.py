@@ -44,7 +44,7 @@ def work(
             worker = opened.worker(at_once=concurrency)
             for name in opened.bounds:
                 log.say(f"        workflow {name}")
-            log.note(f"{_who('worker', opened)}; up to {concurrency} steps at a time.")
+            log.note(f"{_who('worker', opened)} Up to {concurrency} steps at a time.")
             worker.start()
             await _until(stop, opened, log)
             log.note("Stopping: what runs is finished or given back. Once more to stop at once.")
@@ -75,7 +75,7 @@ def serve(
             root = f"{serving.url}/{told.route_prefix}".rstrip("/")
             for route in table.of(app.hosted_workflows, [], with_health=app.enable_health_check):
                 log.say(f"        {route.name}: [{route.method}] {root}/{route.path}")
-            log.note(f"{_who('serve', opened)}. Try it: {root}/docs")
+            log.note(f"{_who('serve', opened)} Try it: {root}/docs")
             await _until(stop, opened, log)
             log.note("Stopping.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 import re
 import threading
@@ -141,6 +142,8 @@ class Container:
             "retry_policy": _Retry(initial_backoff=self._backoff_seconds, retry_total=ATTEMPTS - 1),
             "connection_timeout": CONNECT_SECONDS,
             "read_timeout": READ_SECONDS,
+            # At the level of what the Functions host sends on each request would be two records, and is paid for.
+            "http_logging_level": logging.DEBUG,
             "max_single_put_size": LARGE_BYTES,
             "max_block_size": LARGE_BYTES,
             "max_single_get_size": LARGE_BYTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -109,4 +110,10 @@ def _of_connection(connection: str, setting: str) -> Account:
             f"{setting} has no AccountKey and no SharedAccessSignature.",
             f"Copy the whole connection string, or leave it out and set {setting}__accountName to sign in by identity.",
         )
+    try:
+        base64.b64decode(parts.get("accountkey", ""), validate=True)
+    except ValueError:
+        raise errors.UsageError(
+            f"The AccountKey in {setting} is no key: it is not Base64.", "Copy the whole connection string."
+        ) from None
     return Account(endpoint, connection)

@@ -46,6 +46,7 @@ def test_a_managed_identity_is_the_one_that_is_named() -> None:
         ({}, "No storage account is configured"),
         ({"": "hello"}, "no connection string"),
         ({"": "AccountName=mine"}, "no AccountKey"),
+        ({"": "AccountName=mine;AccountKey=bad"}, "not Base64"),
         ({"__accountName": "Not A Name"}, "no name of a storage account"),
         ({"__blobServiceUri": "mine"}, "no address"),
     ],

@@ -21,7 +21,7 @@ from perdure.routes import runs, views
 SHOWN_ID_CHARACTERS = 12
 SHOWN_EXECUTORS = 8
 
-_QUIET_LOGGERS = ("uvicorn", "asyncio", "agent_framework", "mcp")
+_QUIET_LOGGERS = ("uvicorn", "asyncio", "agent_framework", "azure", "mcp")
 _BARRIERS = frozenset({"superstep_started", "superstep_completed", "completed", "failed", "terminated", "parked"})
 _ENDS = {"completed": "green", "failed": "red", "terminated": "yellow", "parked": "yellow"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +19,9 @@ FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
 END_PATIENCE_SECONDS: Final = 30.0
 """How long a termination waits for a worker to carry it out."""
+
+UNHEARD_SECONDS: Final = 10.0
+"""A run that has not heard of a decision for so long is told again, when it is looked at."""
 
 WINDOWS_SECONDS: Final = (900.0, 7_200.0, 86_400.0, 14 * 86_400.0)
 """How far back a list looks at first: an engine lists in an order of its own, so that what it gives is sorted here."""
@@ -105,7 +109,7 @@ class ReplayRuns:
         # The answer's payload before the answer: whoever sees one finds the other.
         await self._payloads.put(run_id, blobs)
         answer = orchestrator.encode_answer(run_state.Answer(request_id, ref))
-        return await self._decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer))
+        return await self._decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
 
     async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
         """Withdraw an open request; durable when it returns."""
@@ -297,11 +301,26 @@ class ReplayRuns:
             # What is decided is open no more, whether the run has heard of it or not.
             decided = frozenset(await self._records.names(state.id, wire.REQUEST))
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
+            for asked in status.requests:
+                if wire.request_record(asked) in decided:
+                    await self._tell_again(state.id, asked)
             requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
         if status is not None:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
+
+    async def _tell_again(self, run_id: str, request: run_state.Request) -> None:
+        """Wake a run that has not heard of a decision: who was accepted may have died before it was told."""
+        name = wire.request_record(request)
+        body = await self._records.get(run_id, name)
+        heard = None if body is None else wire.decode(body, wire.Heard)
+        if heard is None or not heard.at or (waited := time.time() - heard.at) < UNHEARD_SECONDS:
+            return
+        # After twice as long each time, whoever looks: a run that no worker takes up is not sent ever more events.
+        often = int(math.log2(waited / UNHEARD_SECONDS))
+        if await self._records.put_if_absent(run_id, f"{wire.TOLD}{name}/{often}", b""):
+            await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
 
     async def _failure(self, state: client.State) -> protocol.Failure | None:
         if state.status != "Failed":
@@ -384,7 +403,7 @@ def _open(state: client.State, request_id: str) -> run_state.Request | None:
 
 
 def _withdrawal(request_id: str) -> wire.Heard:
-    return wire.Heard(orchestrator.WITHDRAWAL, orchestrator.encode_withdrawal((request_id,)))
+    return wire.Heard(orchestrator.WITHDRAWAL, orchestrator.encode_withdrawal((request_id,)), time.time())
 
 
 def _status(state: client.State) -> orchestrator.RunStatus | None:

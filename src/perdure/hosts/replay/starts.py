@@ -74,11 +74,16 @@ class Starts:
             items.append(refs.blob(call))
             first = wire.Start(b"", items[-1].digest)
         mine = Started(name, digest, time.time(), wire.pack(first))
-        # In one go: whoever finds the record without the payloads finds no orchestration either, and puts them again.
-        _, new = await asyncio.gather(
-            self._payloads.put(instance_id, items),
-            self._records.put_if_absent(instance_id, START, wire.encode(mine)),
-        )
+        if first.stored:
+            # The next to start it has another call, since its trace is another: what the record names is there first.
+            await self._payloads.put(instance_id, items)
+            new = await self._records.put_if_absent(instance_id, START, wire.encode(mine))
+        else:
+            # In one go: who finds the record without the payloads finds no orchestration either, and puts them again.
+            _, new = await asyncio.gather(
+                self._payloads.put(instance_id, items),
+                self._records.put_if_absent(instance_id, START, wire.encode(mine)),
+            )
         if new:
             await self._engine.start(name, instance_id, mine.start)
             return mine, True

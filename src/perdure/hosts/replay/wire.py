@@ -115,10 +115,12 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         name: Its name.
         data: Its data.
+        at: When it was accepted from outside, seconds since the epoch; 0 where it was not.
     """
 
     name: str
     data: bytes
+    at: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True):
@@ -144,6 +146,9 @@ NOTE: Final = "perdure-note"
 
 REQUEST: Final = "request/"
 """What the names of records begin with that say what became of a request."""
+
+TOLD: Final = "told/"
+"""What the names of records begin with that say how often a run was told again what became of a request."""
 
 EVENT: Final = "perdure"
 """The one name under which an orchestration hears: the engine would fold the case of others."""
