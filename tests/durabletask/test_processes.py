@@ -122,6 +122,11 @@ def test_the_http_api_stands_in_front_of_workers(tmp_path: pathlib.Path, schedul
     assert pages["events"][-1]["type"] == "completed"
 
 
+def test_a_worker_that_does_not_know_where_the_api_is_says_so(tmp_path: pathlib.Path, scheduler: Scheduler) -> None:
+    with fleet.of(tmp_path / "app", scheduler, LOOP) as hub:
+        hub.worker(connected=False).expect("PERDURE_BASE_URL is not set")
+
+
 def test_a_scheduler_that_does_not_answer_is_waited_for(tmp_path: pathlib.Path, scheduler: Scheduler) -> None:
     """At the start and in the middle; nothing that was accepted is lost."""
     scheduler.stop()

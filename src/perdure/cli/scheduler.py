@@ -45,6 +45,10 @@ def work(
             for name in opened.bounds:
                 log.say(f"        workflow {name}")
             log.note(f"{_who('worker', opened)} Up to {concurrency} steps at a time.")
+            if not told.base_url:
+                log.note(
+                    "PERDURE_BASE_URL is not set: a step that mails a link, and so asks where the API is, fails here."
+                )
             worker.start()
             await _until(stop, opened, log)
             log.note("Stopping: what runs is finished or given back. Once more to stop at once.")
