@@ -14,7 +14,7 @@ from perdure import AgentFunctionApp
 from perdure.hosts.durabletask import client, front, hub, sdk, worker
 from perdure.hosts.local import host as local
 from perdure.hosts.local import settings
-from perdure.hosts.replay import runs
+from perdure.hosts.replay import runs, sessions
 
 _stopping: list[threading.Thread] = []
 
@@ -56,6 +56,7 @@ class SchedulerHost:
         self.app = app
         self.url = ""
         self.runs: runs.ReplayRuns
+        self.sessions: sessions.ReplaySessions
         self._port = port
         self._own = scheduler is None
         self.scheduler = scheduler or Scheduler()
@@ -68,17 +69,30 @@ class SchedulerHost:
         self._worker: worker.Worker | None = None
 
     async def __aenter__(self) -> Self:
-        where = sdk.address(self.scheduler.address, "test")
-        made = hub.Hub(self.app, where, self._stores)
+        made = hub.Hub(self.app, self._where, self._stores)
         if self._port is None:
             self._client = made.connect()
-            self.runs = made.runs(self._client)
+            self.runs, self.sessions = made.runs(self._client), made.sessions(self._client)
         else:
             told = settings.Settings(pathlib.Path(), pathlib.Path(), port=self._port)
             self._front = await front.Front(made, told).__aenter__()
-            self.runs, self.url = self._front.runs, self._front.url
-        self._worker = hub.Hub(self.app, where, self._stores, base_url=self.url).worker().start()
+            self.runs, self.sessions, self.url = self._front.runs, self._front.sessions, self._front.url
+        self.employ()
         return self
+
+    @property
+    def _where(self) -> sdk.Address:
+        return sdk.address(self.scheduler.address, "test")
+
+    def employ(self) -> None:
+        """Start a worker."""
+        self._worker = hub.Hub(self.app, self._where, self._stores, base_url=self.url).worker().start()
+
+    async def dismiss(self) -> None:
+        """Kill the worker."""
+        if self._worker is not None:
+            await kill(self.scheduler, self._worker)
+            self._worker = None
 
     async def __aexit__(self, *_: object) -> None:
         await self.crash()
@@ -87,9 +101,7 @@ class SchedulerHost:
         self._folder.cleanup()
 
     async def crash(self) -> None:
-        if self._worker is not None:
-            await kill(self.scheduler, self._worker)
-            self._worker = None
+        await self.dismiss()
         if self._front is not None:
             await self._front.__aexit__()
             self._front = None

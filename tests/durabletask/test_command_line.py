@@ -22,12 +22,15 @@ async def echo(text: str, ctx: WorkflowContext[Never, str]) -> None:
 
 app = AgentFunctionApp(workflow=WorkflowBuilder(name="flow", start_executor=echo).build())
 """
-AGENT = """
-from agent_framework import Agent
+FUNCTION = """
 from perdure import AgentFunctionApp
-from perdure.testing import ScriptedChatClient
 
-app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient(["hi"]), name="helper")])
+app = AgentFunctionApp()
+
+
+@app.activity_trigger(input_name="name")
+def greet(name: str) -> str:
+    return f"Hello {name}"
 """
 
 
@@ -63,10 +66,10 @@ def test_a_mistake_is_told_with_its_remedy(
     assert said in told(tmp_path, WORKFLOW, capsys, command, "--scheduler", scheduler, "--taskhub", "hub")
 
 
-def test_an_app_without_workflows_is_told_where_it_runs(
+def test_an_app_without_workflows_and_agents_is_told_where_it_runs(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = told(tmp_path, AGENT, capsys, "worker", "--scheduler", "http://127.0.0.1:1", "--taskhub", "hub")
+    said = told(tmp_path, FUNCTION, capsys, "worker", "--scheduler", "http://127.0.0.1:1", "--taskhub", "hub")
     assert "perdure start" in said
 
 

@@ -145,7 +145,9 @@ async def test_a_run_id_of_ones_own_is_kept(world: Any, run_id: str) -> None:
     assert status.json()["instanceId"] == run_id
 
 
-@pytest.mark.parametrize("run_id", ["", "x" * 101, "@a", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "a\x00"])
+@pytest.mark.parametrize(
+    "run_id", ["", "x" * 101, "@a", "session.1@dafx-a@b", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "a\x00"]
+)
 async def test_a_bad_run_id_is_refused(world: Any, run_id: str) -> None:
     answer = await world.client.post("workflow/echo/run", params={"runId": run_id}, content="hi")
 

@@ -10,6 +10,7 @@ from perdure.workflow import naming
 TURN: str = "turn"
 
 KEY_LIMIT: Final = 255
+_LIFE: Final = re.compile(r"session\.(\d+)(@.*)", re.DOTALL)
 _ILLEGAL: Final = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 
 
@@ -47,6 +48,17 @@ def instance(agent: str, session_key: str) -> str:
     return f"@{naming.orchestration(agent).lower()}@{session_key}"
 
 
+def life(session: str, number: int) -> str:
+    """Give the instance id of a life of a session where that is an orchestration; ``@...`` would be an entity's."""
+    return f"session.{number}{session}"
+
+
+def life_of(instance_id: str) -> tuple[str, int] | None:
+    """Give the session that a life is of, and its number; None if it is none."""
+    found = _LIFE.fullmatch(instance_id)
+    return None if found is None else (found[2], int(found[1]))
+
+
 def session_key(instance_id: str) -> str:
     """Give the session's key, as clients name it, out of its instance id."""
     return instance_id.split("@", 2)[2]
@@ -54,4 +66,4 @@ def session_key(instance_id: str) -> str:
 
 def is_session(instance_id: str) -> bool:
     """Say whether an instance is a session."""
-    return instance_id.startswith("@")
+    return instance_id.startswith("@") or life_of(instance_id) is not None

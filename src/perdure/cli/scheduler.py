@@ -32,7 +32,7 @@ SHARED: Final = "shared"
 def work(
     place: str, scheduler: str, taskhub: str | None, payloads: str | None, *, concurrency: int, log_json: bool
 ) -> None:
-    """Run an app's workflows as a worker until SIGINT or SIGTERM.
+    """Run an app's workflows and agents as a worker until SIGINT or SIGTERM.
 
     Raises:
         UsageError: If the app, its settings or the scheduler's endpoint cannot be used.
@@ -44,6 +44,8 @@ def work(
             worker = opened.worker(at_once=concurrency)
             for name in opened.bounds:
                 log.say(f"        workflow {name}")
+            for name in opened.agents:
+                log.say(f"        agent {name}")
             log.note(f"{_who('worker', opened)} Up to {concurrency} steps at a time.")
             if not told.base_url:
                 log.note(
@@ -77,7 +79,8 @@ def serve(
         stop = start.Stop()
         async with _opened(app, told, scheduler, taskhub, payloads) as opened, front.Front(opened, told) as serving:
             root = f"{serving.url}/{told.route_prefix}".rstrip("/")
-            for route in table.of(app.hosted_workflows, [], with_health=app.enable_health_check):
+            routed = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
+            for route in table.of(app.hosted_workflows, routed, with_health=app.enable_health_check):
                 log.say(f"        {route.name}: [{route.method}] {root}/{route.path}")
             log.note(f"{_who('serve', opened)} Try it: {root}/docs")
             await _until(stop, opened, log)
@@ -128,7 +131,7 @@ async def _until(stop: start.Stop, opened: hub.Hub, log: logs.RunLog) -> None:
 def _who(command: str, opened: hub.Hub) -> str:
     where = opened.where
     left_out = [
-        *(["agents"] if opened.app.hosted_agents else []),
+        *(["MCP tools"] if any(agent.mcp_tool for agent in opened.app.hosted_agents.values()) else []),
         *(["hand-written functions"] if functions.has_functions(opened.app) else []),
     ]
     said = f" The app's {' and '.join(left_out)} are not served here." if left_out else ""

@@ -8,6 +8,7 @@ import re
 
 import msgspec
 
+from perdure.agents import naming
 from perdure.routes import messages, problems
 
 RUN_ID_LIMIT = 100
@@ -65,11 +66,12 @@ def legal_run_id(name: str, value: str) -> str:
     Raises:
         Problem: 400 if it may not.
     """
-    if not 1 <= len(value) <= RUN_ID_LIMIT or value.startswith("@") or _ILLEGAL_IN_RUN_ID.search(value):
+    if not 1 <= len(value) <= RUN_ID_LIMIT or naming.is_session(value) or _ILLEGAL_IN_RUN_ID.search(value):
         raise problems.bad_value(
             name,
             value,
-            f"1 to {RUN_ID_LIMIT} characters, the first not '@', without '/', '\\', '#', '?' and control characters",
+            f"1 to {RUN_ID_LIMIT} characters, the first not '@', without '/', '\\', '#', '?' and control characters, "
+            "and not a session's",
         )
     return value
 

@@ -6,12 +6,12 @@ import asyncio
 from typing import Self
 
 from perdure.hosts.durabletask import hub as hubs
-from perdure.hosts.local import bridge, cors, server, settings
+from perdure.hosts.local import bridge, bridged_sessions, cors, server, settings
 from perdure.routes import site
 
 
 class Front:
-    """Serves the workflows of a hub over HTTP.
+    """Serves the workflows and agents of a hub over HTTP.
 
     Args:
         hub: The hub; opened.
@@ -23,6 +23,7 @@ class Front:
         self._told = told
         self._client = hub.connect()
         self.runs = hub.runs(self._client)
+        self.sessions = hub.sessions(self._client)
         self.url = ""
         self._server: server.Server | None = None
 
@@ -33,9 +34,14 @@ class Front:
             UsageError: If the port cannot be had.
         """
         app, told = self._hub.app, self._told
+        loop = asyncio.get_running_loop()
         where = site.Site(
             app.hosted_workflows,
-            bridge.BridgedRuns(self.runs, asyncio.get_running_loop()),
+            bridge.BridgedRuns(self.runs, loop),
+            agents=[agent.describe() for agent in app.hosted_agents.values()],
+            hosted_agents=app.hosted_agents,
+            sessions=bridged_sessions.BridgedSessions(self.sessions, loop) if app.hosted_agents else None,
+            agent_wait_seconds=app.agent_wait_seconds,
             prefix=told.route_prefix,
             base_url=told.base_url,
             trusted_proxies=told.trusted_proxies,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 from perdure import app as apps
 from perdure import errors
+from perdure.agents import naming
 from perdure.hosts.durabletask import client, sdk, worker
-from perdure.hosts.replay import activities, runs
+from perdure.hosts.replay import activities, lifetimes, runs, sessions, turn_records
 from perdure.payloads import folder_store, records, store
 from perdure.workflow import addresses, hosted, protocol
 
 BLOB = "blob"
+
+logger = logging.getLogger("perdure")
 
 
 class Stores(NamedTuple):
@@ -93,12 +97,13 @@ class Hub:
         self.bounds = {
             name: workflow.bind(kept.payloads, shared=True) for name, workflow in app.hosted_workflows.items()
         }
-        if not self.bounds:
+        self.agents = {name: agent.bind(kept.payloads) for name, agent in app.hosted_agents.items()}
+        if not self.bounds and not self.agents:
             raise errors.UsageError(
-                "This app hosts no workflow, and workers run nothing else yet.",
-                "Host agents and hand-written functions with `perdure start` or on Azure Functions.",
+                "This app hosts no workflow and no agent, and workers run nothing else yet.",
+                "Host hand-written functions with `perdure start` or on Azure Functions.",
             )
-
+        self._lifetimes = lifetimes.Lifetimes(kept.payloads, kept.records)
         reached = {addresses.HOST_URL: base_url} if base_url else {}
         for bound in self.bounds.values():
             bound.activities.host_metadata = {**reached, addresses.ROUTE_PREFIX: route_prefix}
@@ -121,14 +126,23 @@ class Hub:
         given: dict[str, protocol.Activity] = {}
         for bound in self.bounds.values():
             given |= hosted.activities_of(bound)
+        for agent in self.agents.values():
+            turns = turn_records.Recorded(agent.turns, self.stores.payloads, self.stores.records)
+            given[agent.activity_name] = turns
         work = activities.Activities(given, self.stores.payloads, self.stores.records, self._release)
-        orchestrators = {bound.orchestrator.name: bound.orchestrator for bound in self.bounds.values()}
+        orchestrators: dict[str, protocol.Orchestrator] = {
+            bound.orchestrator.name: bound.orchestrator for bound in self.bounds.values()
+        }
+        orchestrators |= {agent.orchestrator.name: agent.orchestrator for agent in self.agents.values()}
+        connected = self.connect()
         return worker.Worker(
             self.where,
             orchestrators,
             work,
             [*given],
             self.stores.payloads,
+            ended=lambda instance_id: self._ended(instance_id, connected),
+            close=connected.close,
             credential=sdk.credential(self.where),
             at_once=at_once,
         )
@@ -141,6 +155,21 @@ class Hub:
         """Give the runs of the hub."""
         return runs.ReplayRuns(connected, self.stores.payloads, self.stores.records, self.bounds)
 
+    def sessions(self, connected: client.SchedulerClient) -> sessions.ReplaySessions:
+        """Give the sessions of the hub's agents."""
+        return sessions.ReplaySessions(connected, self.stores.payloads, self.stores.records, self.agents)
+
+    async def _ended(self, instance_id: str, connected: client.SchedulerClient) -> None:
+        """Clear away a session that has ended."""
+        if naming.life_of(instance_id) is None:
+            return
+        try:
+            await self._lifetimes.clear(instance_id, connected)
+        except errors.HubError as error:
+            logger.warning("Session %r has ended and could not be cleared away: %s", instance_id, error)
+
     def _release(self, run: str) -> None:
+        for agent in self.agents.values():
+            agent.turns.release(run)
         for bound in self.bounds.values():
             bound.release(run)

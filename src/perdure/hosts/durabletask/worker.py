@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Self
 
 from perdure import errors
@@ -31,6 +31,8 @@ class Worker:
         work: Does the activities.
         names: Durable names of the activities.
         payloads: Where the calls of orchestrations are that are too large to travel.
+        ended: Called, on this loop, with the id of an orchestration whose last turn was here.
+        close: Called when the worker has stopped.
         credential: For a secure scheduler.
         at_once: How many activities run at a time.
     """
@@ -43,6 +45,8 @@ class Worker:
         names: list[str],
         payloads: store.PayloadStore,
         *,
+        ended: Callable[[str], Coroutine[Any, Any, None]] | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
         credential: Any = None,
         at_once: int = sdk.ACTIVITIES_AT_ONCE,
     ) -> None:
@@ -51,6 +55,9 @@ class Worker:
         self._work = work
         self._payloads = payloads
         self._calls = cache.DecodeCache(CALLS_AT_HAND_BYTES)
+        self._ended = ended
+        self._close = close
+        self._endings: set[asyncio.Task[None]] = set()
         self._running: set[concurrent.futures.Future[wire.Reply]] = set()
         self._inner = sdk.Worker(
             where,
@@ -82,10 +89,21 @@ class Worker:
         for future in list(self._running):
             future.cancel()
         await asyncio.to_thread(self._inner.let_go)
+        await asyncio.gather(*self._endings)
+        close, self._close, self._ended = self._close, None, None
+        if close is not None:
+            await close()
 
     def _forget(self, run: str) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: so is all that was to be let go of.
-            self._loop.call_soon_threadsafe(self._work.forget, run)
+            self._loop.call_soon_threadsafe(self._over, run)
+
+    def _over(self, run: str) -> None:
+        self._work.forget(run)
+        if self._ended is not None:
+            task = self._loop.create_task(self._ended(run))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
 
     def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
         def make(instance_id: str, start: wire.Start, now: float) -> life.Life:

@@ -86,6 +86,25 @@ class Log:
         _fill(found, tail, expected, after)
         return found[:limit]
 
+    async def latest(
+        self, run: str, after: int, told: tuple[Sequence[wire.Page], int], limit: int = 1000
+    ) -> list[Event]:
+        """Give events; the log is not asked for what the run itself says, nor for what it says is not there yet.
+
+        Args:
+            run: The run.
+            after: The id before the first.
+            told: The pages that the run shows, and the id that its next event will have, 0 if that is not known.
+            limit: How many.
+        """
+        pages, following = told
+        if 0 < following <= after + 1:
+            return []
+        found = of(pages, after)
+        if found and found[-1].id + 1 == following:
+            return found[:limit]
+        return await self.read(run, after, limit, pages)
+
     async def seal(self, run: str, time: float, event: bytes, tail: Sequence[wire.Page] = ()) -> None:
         """Add the last event to the log of a run that was ended from outside; a log takes one.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import propagate
 
-from perdure.hosts.replay import activities, client, log, starts, wire
+from perdure.hosts.replay import activities, client, listing, log, starts, wire
 from perdure.payloads import records, refs, store
-from perdure.routes import cursors, runs
+from perdure.routes import runs
 from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
 
 FIRST_POLL_SECONDS: Final = 0.05
@@ -22,9 +22,6 @@ END_PATIENCE_SECONDS: Final = 30.0
 
 UNHEARD_SECONDS: Final = 10.0
 """A run that has not heard of a decision for so long is told again, when it is looked at."""
-
-WINDOWS_SECONDS: Final = (900.0, 7_200.0, 86_400.0, 14 * 86_400.0)
-"""How far back a list looks at first: an engine lists in an order of its own, so that what it gives is sorted here."""
 
 
 class ReplayRuns:
@@ -142,22 +139,16 @@ class ReplayRuns:
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
-        before = None if query.cursor is None else cursors.decode(query.cursor)
-        newest = time.time() + 60.0 if before is None else before[0] + 0.001
-        if query.created_to is not None:
-            newest = min(newest, query.created_to)
-        found: list[client.State] = []
-        for since in _windows(newest, query.created_from or 0.0):
-            listed = await self._engine.list(since, newest, query.prefix)
-            fitting = [state for state in listed if self._fits(state, query)]
-            found = sorted(fitting, key=_rank, reverse=True)
-            if before is not None:
-                found = [state for state in found if _rank(state) < before]
-            if len(found) > query.limit:
-                break
-        page = found[: query.limit]
-        shown = [await self._run(state, None, outputs=False) for state in page]
-        return runs.Page(shown, cursors.encode(_rank(page[-1])) if len(found) > query.limit else None)
+        page, following = await listing.newest(
+            self._engine,
+            lambda state: self._fits(state, query),
+            query.prefix,
+            query.cursor,
+            query.limit,
+            created_from=query.created_from,
+            created_to=query.created_to,
+        )
+        return runs.Page([await self._run(state, None, outputs=False) for state in page], following)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
         """Give up to ``limit`` events with ids above ``after``."""
@@ -343,13 +334,7 @@ class ReplayRuns:
 
     async def _read(self, state: client.State, after: int, limit: int) -> list[log.Event]:
         """Give events; the log is not asked for what the run itself says, nor for what it says is not there yet."""
-        pages, following = state.tail
-        if 0 < following <= after + 1:
-            return []
-        found = log.of(pages, after)
-        if found and found[-1].id + 1 == following:
-            return found[:limit]
-        return await self._log.read(state.id, after, limit, pages)
+        return await self._log.latest(state.id, after, state.tail, limit)
 
     async def _seal(self, state: client.State) -> None:
         """Close the log of a run that could not do so itself: it was ended from outside, or the engine gave it up."""
@@ -424,15 +409,3 @@ def _waiting(bound: hosted.Bound, state: client.State) -> str | None:
             "It waits; start a worker with code that has it, or terminate the run."
         )
     return said.held or None
-
-
-def _windows(newest: float, oldest: float) -> Iterator[float]:
-    """Beginnings of ever longer stretches of time that end at ``newest``."""
-    for seconds in WINDOWS_SECONDS:
-        if newest - seconds > oldest:
-            yield newest - seconds
-    yield oldest
-
-
-def _rank(state: client.State) -> tuple[float, str]:
-    return state.created, state.id

@@ -1,0 +1,289 @@
+"""Sessions of agents over an engine's client and two stores: what the routes stand on where the engine is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Final
+
+from opentelemetry import propagate
+
+from perdure import errors
+from perdure.agents import hosted, naming, records
+from perdure.hosts.replay import client, lifetimes, listing, log, wire
+from perdure.payloads import records as beside
+from perdure.payloads import refs, store
+from perdure.routes import sessions, turns
+from perdure.workflow import protocol
+
+FIRST_POLL_SECONDS: Final = 0.05
+LONGEST_POLL_SECONDS: Final = 1.0
+SETTLE_POLL_SECONDS: Final = 0.01
+SETTLE_SECONDS: Final = 1.0
+"""How long an answer that is there waits until the session shows it too."""
+
+DELETE_PATIENCE_SECONDS: Final = 10.0
+"""How long a deletion waits until a worker has carried it out; it will be, all the same."""
+
+SKEW_SECONDS: Final = 5.0
+"""How far the clocks of two processes may be apart."""
+
+
+class ReplaySessions:
+    """The sessions of an app's agents.
+
+    Args:
+        engine: The engine's client.
+        payloads: Where conversations are.
+        kept: Where the records beside sessions are.
+        bounds: The agents by the name they are hosted under.
+    """
+
+    def __init__(
+        self,
+        engine: client.Client,
+        payloads: store.PayloadStore,
+        kept: beside.RecordStore,
+        bounds: Mapping[str, hosted.Bound],
+    ) -> None:
+        self._engine = engine
+        self._payloads = payloads
+        self._log = log.Log(kept)
+        self._lifetimes = lifetimes.Lifetimes(payloads, kept)
+        self._bounds = bounds
+
+    async def send(
+        self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob] = ()
+    ) -> None:
+        """Give a session a turn, unless it has had one of this correlation id."""
+        await self._send(agent, session_id, correlation_id, request, blobs)
+
+    async def _send(
+        self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob]
+    ) -> str:
+        """Give a session a turn; gives the life that has it."""
+        bound = self._bounds[agent]
+        session = bound.instance(session_id)
+        trace: dict[str, str] = {}
+        propagate.inject(trace)
+        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace, rule=bound.hosted.rule)
+        heard = wire.Heard(records.TURN, records.encode(turn))
+        delay = FIRST_POLL_SECONDS
+        while True:
+            life = await self._lifetimes.current(session)
+            state = await self._engine.get(life)
+            if state is not None and state.ended and state.status != "Completed":
+                raise _broken(session_id, state)
+            if state is not None and state.ended:
+                await self._lifetimes.clear(life, self._engine)
+                continue
+            if state is not None and _expired(state, SKEW_SECONDS):
+                # No worker is there to end it; the first that comes will. This turn begins a session anew.
+                await self._lifetimes.end(life)
+                continue
+            if await self._receipt(life, correlation_id) is not None:
+                return life
+            # The request's payloads before the request: whoever sees one finds the other.
+            await self._payloads.put(life, blobs)
+            if state is None:
+                start = wire.pack(wire.Start(b"", heard=(heard,)))
+                if not await self._engine.start(bound.orchestrator.name, life, start):
+                    continue
+                if not await self._lifetimes.over(life):
+                    return life
+                # It was over before it began here: what was started is nobody's.
+                await self._tell(life, records.DELETE)
+                continue
+            await self._tell(life, records.TURN, heard.data)
+            if _will_hear(await self._engine.get(life)):
+                return life
+            # It may expire just now, deaf to what was sent: until it says what came first, the turn is not accepted.
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+
+    async def ask(
+        self,
+        agent: str,
+        session_id: str,
+        correlation_id: str,
+        request: refs.Ref,
+        blobs: Sequence[refs.Blob],
+        seconds: float | None,
+    ) -> AsyncGenerator[sessions.Said]:
+        """Give a session a turn, and give what came of it: parts of an answer are not told from process to process."""
+        life = await self._send(agent, session_id, correlation_id, request, blobs)
+        yield sessions.Accepted()
+        turn = await self._wait(self._bounds[agent], life, correlation_id, seconds)
+        if turn is not None:
+            yield turn
+
+    async def wait(
+        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
+    ) -> sessions.Turn | None:
+        """Give a turn as soon as it is seen to have ended; None if it has not when the time is over."""
+        bound = self._bounds[agent]
+        life = await self._lifetimes.current(bound.instance(session_id))
+        return await self._wait(bound, life, correlation_id, seconds)
+
+    async def _wait(
+        self, bound: hosted.Bound, life: str, correlation_id: str, seconds: float | None
+    ) -> sessions.Turn | None:
+        over = math.inf if seconds is None else time.monotonic() + seconds
+        delay = FIRST_POLL_SECONDS
+        after: int | None = None
+        while True:
+            # In this order: a session that was there afterwards had not been deleted when the receipt was looked for.
+            ref = await self._receipt(life, correlation_id)
+            state = await self._engine.get(life)
+            if state is None or state.ended:
+                raise _gone(life)
+            if ref is not None:
+                turn = await asyncio.to_thread(turns.of, bound, life, ref)
+                if delay > FIRST_POLL_SECONDS:
+                    await self._settle(life, turn.number)
+                return turn
+            if after is None:
+                after = _shown_from(state)
+            for event in await self._log.latest(life, after, state.tail):
+                after = event.id
+                told = records.decode_told(event.data)
+                if told.correlation_id == correlation_id and told.failure is not None:
+                    return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, told.failure)
+            if delay == LONGEST_POLL_SECONDS and await self._lifetimes.over(life):
+                raise _gone(life)
+            left = over - time.monotonic()
+            if left <= 0:
+                return None
+            await asyncio.sleep(min(delay, left))
+            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+
+    async def _settle(self, life: str, number: int) -> None:
+        """Wait until a session shows a turn whose answer is there: who reads it after the answer then finds it."""
+        over = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < over:
+            state = await self._engine.get(life)
+            if state is None or state.ended or _status(state).entries >= number:
+                return
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+    async def get(self, agent: str, session_id: str) -> sessions.Session | None:
+        """Give a session, or None for an unknown id."""
+        state = await self._living(agent, session_id)
+        return None if state is None else _session(agent, state)
+
+    async def read(self, agent: str, session_id: str, cursor: str | None, limit: int) -> sessions.Conversation | None:
+        """Give the newest turns of a session, or those before a cursor."""
+        state = await self._living(agent, session_id)
+        if state is None:
+            return None
+        head = _status(state).head
+        found, following = await asyncio.to_thread(turns.read, self._bounds[agent], state.id, head, cursor, limit)
+        return sessions.Conversation(_session(agent, state), found, following)
+
+    async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
+        """List an agent's sessions, newest first."""
+        bound = self._bounds[agent]
+        first = bound.instance(prefix)
+
+        def fits(state: client.State) -> bool:
+            return (
+                state.name == bound.orchestrator.name
+                and (life := naming.life_of(state.id)) is not None
+                and life[0].startswith(first)
+                and not state.ended
+                and not _expired(state)
+            )
+
+        page, following = await listing.newest(self._engine, fits, lifetimes.PREFIX, cursor, limit)
+        return sessions.Page([_session(agent, state) for state in page], following)
+
+    async def reset(self, agent: str, session_id: str) -> bool:
+        """Have a session forget its conversation, after the turns that it was sent."""
+        state = await self._living(agent, session_id)
+        if state is None:
+            return False
+        turn = records.Turn(f"{records.RESET}-{uuid.uuid4().hex}", reset=True)
+        await self._tell(state.id, records.RESET, records.encode(turn))
+        return True
+
+    async def delete(self, agent: str, session_id: str) -> bool:
+        """Delete a session with all that it kept, and the turns in it."""
+        life = await self._lifetimes.current(self._bounds[agent].instance(session_id))
+        state = await self._engine.get(life)
+        if state is None:
+            return False
+        # From here on it is unknown to all, whether a worker is there to end it or not.
+        await self._lifetimes.end(life)
+        await self._tell(life, records.DELETE)
+        ended = await self._engine.wait(life, DELETE_PATIENCE_SECONDS)
+        if ended is not None and ended.ended:
+            await self._lifetimes.clear(life, self._engine)
+        return state.status != "Completed" and not _expired(state)
+
+    async def _living(self, agent: str, session_id: str) -> client.State | None:
+        state = await self._engine.get(await self._lifetimes.current(self._bounds[agent].instance(session_id)))
+        return None if state is None or state.ended or _expired(state) else state
+
+    async def _tell(self, life: str, name: str, data: bytes = b"") -> None:
+        await self._engine.raise_event(life, wire.EVENT, wire.pack(wire.Heard(name, data)))
+
+    async def _receipt(self, life: str, correlation_id: str) -> refs.Ref | None:
+        try:
+            body = await asyncio.to_thread(self._payloads.read, life, records.receipt(life, correlation_id))
+        except errors.PayloadMissing:
+            return None
+        return records.decode_ref(body)
+
+
+def _status(state: client.State) -> records.Status:
+    said = state.said
+    if said is None or said.value is None:
+        # It was started with a turn, and has not been at work yet.
+        return records.Status(pending=1)
+    return records.decode_status(said.value)
+
+
+def _expired(state: client.State, ago: float = 0.0) -> bool:
+    return 0 < _status(state).expires <= time.time() - ago
+
+
+def _will_hear(state: client.State | None) -> bool:
+    """Say whether what was sent before is heard: a session that ends by itself does so at a time that it has said."""
+    if state is None or state.ended:
+        return False
+    expires = _status(state).expires
+    return not expires or expires > time.time() + SKEW_SECONDS
+
+
+def _shown_from(state: client.State) -> int:
+    """Give the id before the first event that the status shows, or is to show."""
+    pages, following = state.tail
+    return pages[0].first - 1 if pages else max(following - 1, 0)
+
+
+def _session(agent: str, state: client.State) -> sessions.Session:
+    status = _status(state)
+    return sessions.Session(
+        naming.session_key(state.id),
+        agent,
+        state.created,
+        state.updated,
+        status.entries,
+        status.pending,
+        status.expires,
+    )
+
+
+def _gone(life: str) -> sessions.SessionGone:
+    return sessions.SessionGone(
+        f"The session {naming.session_key(life)!r} was deleted, and the turn with it.", "Send it again."
+    )
+
+
+def _broken(session_id: str, state: client.State) -> errors.HubError:
+    failure: protocol.Failure | None = state.failure
+    why = state.status if failure is None else failure.message
+    return errors.HubError(f"The session {session_id!r} cannot go on: {why}", "Delete it to begin anew.")
