@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from tests.unit.replay import endings
 
 from perdure.agents import hosted as agents
 from perdure.engine import engine
@@ -79,16 +80,7 @@ class Replayed:
         return True
 
     async def wait(self, instance_id: str, seconds: float) -> protocol.Ended | None:
-        state = await self._client.wait(instance_id, seconds)
-        if state is None or not state.ended:
-            return None
-        if state.output is not None:
-            end = wire.unpack(state.output, wire.End)
-            return protocol.Ended(end.output, end.failure)
-        names = await self._records.names(instance_id, activities.END)
-        body = await self._records.get(instance_id, names[-1])
-        assert body is not None
-        return protocol.Ended(failure=wire.decode(body, wire.End).failure)
+        return await endings.wait(self._client, self._records, instance_id, seconds)
 
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         state = await self._client.get(instance_id)

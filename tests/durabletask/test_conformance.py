@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pytest
 from tests.durabletask import hosting
 from tests.durabletask.scheduler import Scheduler
+from tests.unit.replay import endings
 
 from perdure.hosts.durabletask import client, sdk, worker
 from perdure.hosts.replay import activities, log, starts, wire
@@ -46,16 +47,7 @@ class Hub:
         return True
 
     async def wait(self, instance_id: str, seconds: float) -> protocol.Ended | None:
-        state = await self._client.wait(instance_id, seconds)
-        if state is None or not state.ended:
-            return None
-        if state.output is not None:
-            end = wire.unpack(state.output, wire.End)
-            return protocol.Ended(end.output, end.failure)
-        names = await self._records.names(instance_id, activities.END)
-        left = await self._records.get(instance_id, names[-1])
-        assert left is not None
-        return protocol.Ended(failure=wire.decode(left, wire.End).failure)
+        return await endings.wait(self._client, self._records, instance_id, seconds)
 
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         await self._quiet()
