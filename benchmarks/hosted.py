@@ -28,7 +28,8 @@ from perdure.hosts.local import host as local
 from perdure.hosts.local import replayed
 from perdure.hosts.local.functions import entities, sdk
 from perdure.hosts.replay import activities
-from perdure.payloads import blob_container, blob_store, cache
+from perdure.payloads.codec import cache
+from perdure.payloads.stores import blob_container, blob_store
 from perdure.workflow import values
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "samples"

@@ -17,7 +17,8 @@ from agent_framework import AgentExecutor, FunctionalWorkflow, SupportsAgentRun,
 from perdure.agents import callbacks, durable_agent, function_tasks, overheard, workflow_agent
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming as agent_naming
-from perdure.payloads import codec, registry
+from perdure.payloads import codec
+from perdure.payloads.codec import registry
 from perdure.workflow import function_executor, hosted, naming, policy
 from perdure.workflow import runtime_tools as tools
 

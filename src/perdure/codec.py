@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from perdure.payloads import registry
+from perdure.payloads.codec import registry
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ import pytest
 from agent_framework import Content, Message
 
 from perdure.agents import marks
-from perdure.payloads import codec, registry, store
+from perdure.payloads import codec, store
+from perdure.payloads.codec import registry
 from perdure.workflow import values
 
 

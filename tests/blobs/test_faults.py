@@ -10,7 +10,8 @@ import pytest
 from tests.azurite import emulator
 
 from perdure import errors
-from perdure.payloads import blob_container, blob_store, refs, storage_account
+from perdure.payloads import refs
+from perdure.payloads.stores import blob_container, blob_store, storage_account
 
 BLOBS = [refs.blob(b"small"), refs.blob(b"x" * 100_000)]
 

@@ -7,7 +7,8 @@ import pytest
 from tests.azurite import emulator
 
 from perdure.engine import engine
-from perdure.payloads import blob_store, folder_store, store
+from perdure.payloads import store
+from perdure.payloads.stores import blob_store, folder_store
 from perdure.testing.conformance import payloads as conformance
 
 

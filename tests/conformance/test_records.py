@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.azurite import emulator
 
-from perdure.payloads import blob_store, folder_store, records
+from perdure.payloads import records
+from perdure.payloads.stores import blob_store, folder_store
 from perdure.testing.conformance import records as conformance
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import errors
-from perdure.payloads import builtin_types, codec, refs, registry
+from perdure.payloads import codec, refs
+from perdure.payloads.codec import builtin_types, registry
 
 
 class Color(enum.Enum):

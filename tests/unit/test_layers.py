@@ -92,6 +92,18 @@ def test_routes_know_no_host_and_no_engine() -> None:
     assert not {"engine", "hosts", "routes"} & ALLOWED["workflow"]
 
 
+@pytest.mark.parametrize(("half", "other"), [("codec", "stores"), ("stores", "codec")])
+def test_how_values_are_encoded_and_where_they_are_kept_know_nothing_of_each_other(half: str, other: str) -> None:
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in MODULES
+        if dotted(path)[:2] == ("payloads", half)
+        for line, name in of_perdure(path)
+        if is_within(name, f"payloads.{other}")
+    ]
+    assert not wrong
+
+
 def is_private(name: str) -> bool:
     return name.startswith("agent_framework") and any(
         part.startswith("_") and not part.startswith("__") for part in name.split(".")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agent_framework import Executor, WorkflowContext, handler
 
-from perdure.payloads import codec, registry, store
+from perdure.payloads import codec, store
+from perdure.payloads.codec import registry
 from perdure.workflow import executor_state, isolation, values
 
 

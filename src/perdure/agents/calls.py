@@ -10,7 +10,7 @@ from agent_framework import AgentResponse, Content, Message, normalize_messages
 
 from perdure import errors
 from perdure.agents import requests
-from perdure.payloads import registry
+from perdure.payloads.codec import registry
 
 RUN: Final = "run"
 OPERATIONS: Final = frozenset({RUN, "run_agent"})

@@ -12,7 +12,7 @@ import click
 from perdure import errors
 from perdure.deployment import checks, folder
 from perdure.hosts.local import loading
-from perdure.payloads import storage_account
+from perdure.payloads.stores import storage_account
 
 REACH_SECONDS = 5.0
 _COLOURS = {"error": "red", "warning": "yellow"}

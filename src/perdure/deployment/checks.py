@@ -13,7 +13,7 @@ from packaging import requirements, utils
 
 from perdure import errors
 from perdure.deployment import folder
-from perdure.payloads import storage_account
+from perdure.payloads.stores import storage_account
 
 PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 """Those that both Azure Functions and perdure run on."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import apsw
 
 from perdure.engine import batch, hub, reader, writer
-from perdure.payloads import compression, refs, store
+from perdure.payloads import refs, store
+from perdure.payloads.stores import compression
 
 
 class _Job(NamedTuple):

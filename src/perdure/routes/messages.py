@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from perdure.payloads import plain
+from perdure.payloads.codec import plain
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.payloads import plain
+from perdure.payloads.codec import plain
 from perdure.routes import messages
 
 HEARTBEAT_SECONDS: Final = 15.0

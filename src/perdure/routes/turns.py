@@ -8,7 +8,8 @@ import msgspec
 
 from perdure import errors
 from perdure.agents import hosted, log, records, requests
-from perdure.payloads import plain, refs
+from perdure.payloads import refs
+from perdure.payloads.codec import plain
 from perdure.routes import sessions
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from agent_framework import AgentExecutor, Executor, Workflow, WorkflowInvocationKwargs, WorkflowViz
 
 from perdure import errors
-from perdure.payloads import codec, refs, registry, store
+from perdure.payloads import codec, refs, store
+from perdure.payloads.codec import registry
 from perdure.workflow import (
     activity,
     answers,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.payloads import cache, codec, refs, store
+from perdure.payloads import codec, refs, store
+from perdure.payloads.codec import cache
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from perdure.payloads import codec, refs, registry
+from perdure.payloads import codec, refs
+from perdure.payloads.codec import registry
 
 
 class Trip:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from perdure.payloads import cache
+from perdure.payloads.codec import cache
 
 
 def test_what_was_used_last_is_kept() -> None:

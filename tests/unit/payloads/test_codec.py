@@ -21,7 +21,8 @@ import pytest
 
 from perdure import codec as public_codec
 from perdure import errors
-from perdure.payloads import codec, refs, registry
+from perdure.payloads import codec, refs
+from perdure.payloads.codec import registry
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import agent_framework as af
 import pytest
 
 from perdure import errors
-from perdure.payloads import conversation, refs
+from perdure.payloads import refs
+from perdure.payloads.codec import conversation
 
 
 def _conversation(count: int) -> list[af.Message]:

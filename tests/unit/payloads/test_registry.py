@@ -14,7 +14,8 @@ import pytest
 from typing_extensions import TypedDict
 
 from perdure import errors
-from perdure.payloads import codec, refs, registry
+from perdure.payloads import codec, refs
+from perdure.payloads.codec import registry
 
 T = TypeVar("T")
 

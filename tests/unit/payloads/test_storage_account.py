@@ -5,7 +5,7 @@ import re
 import pytest
 
 from perdure import errors
-from perdure.payloads import blob_container, storage_account
+from perdure.payloads.stores import blob_container, storage_account
 
 KEY = "AccountKey=c2VjcmV0"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from perdure.payloads import blob_container, blob_store, refs, storage_account
+from perdure.payloads import refs
+from perdure.payloads.stores import blob_container, blob_store, storage_account
 
 SITE: Final = "WEBSITE_SITE_NAME"
 """The setting in which App Service has the app's name."""

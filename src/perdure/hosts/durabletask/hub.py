@@ -12,7 +12,8 @@ from perdure import errors
 from perdure.agents import naming
 from perdure.hosts.durabletask import client, sdk, worker
 from perdure.hosts.replay import activities, lifetimes, runs, sessions, turn_records
-from perdure.payloads import folder_store, records, store
+from perdure.payloads import records, store
+from perdure.payloads.stores import folder_store
 from perdure.workflow import addresses, hosted, protocol
 
 BLOB = "blob"
@@ -60,7 +61,7 @@ def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
         UsageError: If no storage account is configured.
     """
     if place == BLOB:
-        from perdure.payloads import blob_container, blob_store, storage_account
+        from perdure.payloads.stores import blob_container, blob_store, storage_account
 
         container = blob_container.Container(storage_account.of(environ), blob_container.name_of(taskhub))
         return Stores(blob_store.BlobPayloadStore(container), blob_store.BlobRecordStore(container), container)

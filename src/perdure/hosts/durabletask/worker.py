@@ -11,7 +11,8 @@ from typing import Any, Final, Self
 from perdure import errors
 from perdure.hosts.durabletask import sdk
 from perdure.hosts.replay import activities, life, wire
-from perdure.payloads import cache, store
+from perdure.payloads import store
+from perdure.payloads.codec import cache
 from perdure.workflow import protocol
 
 CALLS_AT_HAND_BYTES = 16 * 1024 * 1024

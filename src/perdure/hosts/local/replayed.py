@@ -17,7 +17,8 @@ from perdure.hosts.azure import sessions as azure_sessions
 from perdure.hosts.local.functions import entities, instances, sdk
 from perdure.hosts.replay import client, runs
 from perdure.hosts.replay import wire as texts
-from perdure.payloads import folder_store, records
+from perdure.payloads import records
+from perdure.payloads.stores import folder_store
 
 KEPT: Final = "beside"
 """The folder in a hub's folder that stands for Blob Storage."""

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure import errors
-from perdure.payloads import (
+from perdure.payloads import refs
+from perdure.payloads.codec import (
     builtin_types,
     decoding,
     encoding,
@@ -20,7 +21,6 @@ from perdure.payloads import (
     layouts,
     pickling,
     plain,
-    refs,
     registry,
     type_names,
 )

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from perdure import errors
-from perdure.payloads import compression, refs, store
+from perdure.payloads import refs, store
+from perdure.payloads.stores import compression
 
 _PAYLOADS: Final = "p"
 _RECORDS: Final = "r"

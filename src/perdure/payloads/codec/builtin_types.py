@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import pydantic
 
-from perdure.payloads import conversation, decoding, encoding, refs
+from perdure.payloads import refs
+from perdure.payloads.codec import conversation, decoding, encoding
 
 E = encoding.Encoding
 D = decoding.Decoding

@@ -14,7 +14,7 @@ import msgspec
 import pydantic
 
 from perdure import errors
-from perdure.payloads import registry, type_names
+from perdure.payloads.codec import registry, type_names
 
 
 def to_plain(value: Any, known: registry.Registry | None = None) -> Any:

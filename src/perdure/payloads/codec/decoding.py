@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from perdure import errors
-from perdure.payloads import encoding
+from perdure.payloads.codec import encoding
 
 if TYPE_CHECKING:
     from perdure.payloads import codec

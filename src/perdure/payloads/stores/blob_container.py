@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from perdure import errors
-from perdure.payloads import storage_account
+from perdure.payloads.stores import storage_account
 
 try:
     from azure.core import exceptions

@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any
 
-from perdure.payloads import decoding, encoding, registry
+from perdure.payloads.codec import decoding, encoding, registry
 
 _BUILTIN = {
     name: cls for name, cls in vars(builtins).items() if isinstance(cls, type) and not issubclass(cls, BaseException)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from perdure import errors
-from perdure.payloads import annotation
+from perdure.payloads.codec import annotation
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 

@@ -17,7 +17,7 @@ import msgspec
 import pydantic
 import pydantic_core
 
-from perdure.payloads import decoding, encoding, registry
+from perdure.payloads.codec import decoding, encoding, registry
 
 E = encoding.Encoding
 D = decoding.Decoding

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import agent_framework
 
 if TYPE_CHECKING:
-    from perdure.payloads import decoding, encoding
+    from perdure.payloads.codec import decoding, encoding
 
 MESSAGES = 8
 """Messages in a chunk."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from perdure import errors
-from perdure.payloads import conversation, refs
+from perdure.payloads import refs
+from perdure.payloads.codec import conversation
 
 if TYPE_CHECKING:
     from perdure.payloads import codec

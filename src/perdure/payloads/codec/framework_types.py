@@ -9,7 +9,7 @@ from typing import Any
 
 import agent_framework
 
-from perdure.payloads import decoding, encoding, registry
+from perdure.payloads.codec import decoding, encoding, registry
 
 _DROPPED = frozenset({"raw_representation"})
 """What a model's service sent, in its own classes: for looking at while it is live."""

@@ -8,7 +8,7 @@ import pickle
 from typing import Any
 
 from perdure import errors
-from perdure.payloads import encoding
+from perdure.payloads.codec import encoding
 
 _MAC_BYTES = 32
 _LONGEST_KEY = 64
