@@ -161,12 +161,13 @@ class AgentFunctionApp(df.DFApp):  # type: ignore[misc]  # its base has no types
 
         Raises:
             UsageError: If ``host.json`` or a setting is not acceptable.
+            HubError: If the storage account cannot be reached; it may be asked again.
         """
         if not self._registered:
             from perdure.hosts.azure import functions
 
-            self._registered = True
             functions.register(self)
+            self._registered = True
         found: list[func.Function] = super().get_functions()
         return found
 

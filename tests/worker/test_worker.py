@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import pathlib
@@ -18,6 +19,7 @@ from tests.worker import library
 
 from perdure import testing
 from perdure.hosts.local import host
+from perdure.payloads.stores import storage_account
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples"
 NAMES = sorted(path.parent.name for path in SAMPLES.glob("*/function_app.py"))
@@ -48,12 +50,28 @@ async def hosted(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_samples_functions_are_found_and_acceptable(name: str, worker_python: None) -> None:
+def test_each_samples_functions_are_found_and_acceptable(
+    name: str, azurite: emulator.Azurite, worker_python: None
+) -> None:
     model = {"OPENAI_API_KEY": "none", "OPENAI_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:1"}
-    environment = {**NO_MODEL, **model, "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    hub = {"AzureWebJobsStorage": azurite.connection(), "TASKHUB_NAME": f"t{uuid.uuid4().hex[:8]}"}
+    environment = {**NO_MODEL, **model, **hub}
     with library.started(SAMPLES / name, environment) as worker:
         library.check(worker.functions)
         assert worker.functions
+
+
+def test_the_worker_takes_no_app_whose_storage_does_not_say_what_earlier_deployments_had(
+    azurite: emulator.Azurite, worker_python: None
+) -> None:
+    """It tells the host, which starts it again: with functions missing, runs that need them would fail for good."""
+    refused = azurite.connection().replace(storage_account.DEVELOPMENT_KEY, base64.b64encode(b"another").decode())
+    environment = {**NO_MODEL, "AzureWebJobsStorage": refused, "TASKHUB_NAME": f"t{uuid.uuid4().hex[:8]}"}
+    with (
+        pytest.raises(library.Refused, match=r"(?s)does not accept the credentials.*runs of earlier deployments need"),
+        library.started(SAMPLES / "email_triage", environment),
+    ):
+        pass
 
 
 async def test_a_workflow_runs_on_the_worker(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pathlib
@@ -22,6 +23,12 @@ from perdure.workflow import addresses
 HOSTNAME: Final = "WEBSITE_HOSTNAME"
 """The setting in which the Functions host has the app's name on the network."""
 
+EARLIER_SECONDS: Final = 15.0
+"""How long an app that is being indexed waits for the storage account to say what earlier deployments had."""
+
+MANY_EARLIER: Final = 100
+"""More activities that are gone than an app has come to by being changed."""
+
 logger = logging.getLogger("perdure")
 
 
@@ -30,6 +37,7 @@ def register(app: apps.AgentFunctionApp) -> None:
 
     Raises:
         UsageError: If ``host.json`` or a setting is not acceptable.
+        HubError: If the storage account cannot say what functions earlier deployments had.
     """
     folder = app.app_folder or pathlib.Path()
     told = settings.load(folder, os.environ)
@@ -42,7 +50,7 @@ def register(app: apps.AgentFunctionApp) -> None:
         metadata = {addresses.HOST_URL: address, addresses.ROUTE_PREFIX: told.route_prefix}
         for bound in hosted.bounds.values():
             bound.activities.host_metadata = metadata
-    hosted.register(app, _earlier(hosted, executors))
+    hosted.register(app, _earlier(hosted, kept, executors))
 
     async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
         engine = client.DurableClient(inner, kept)
@@ -66,15 +74,45 @@ def register(app: apps.AgentFunctionApp) -> None:
     triggers.add_tools(app, tools, site_of)
 
 
-def _earlier(hosted: hosting.Hosting, executors: loop.Loop) -> list[str]:
+def _earlier(hosted: hosting.Hosting, kept: storage.Storage, executors: loop.Loop) -> list[str]:
+    """Give the names of functions that only runs of earlier deployments know.
+
+    Without them the app is not served: the engine would fail each such run, for good, as soon as it takes it up, while
+    an app that has no functions is one that the host starts again.
+    """
     if not hosted.bounds:
         return []
+
+    async def within() -> list[str]:
+        try:
+            async with asyncio.timeout(EARLIER_SECONDS):
+                return await hosted.earlier()
+        finally:
+            # Whoever indexes an app may not be who serves it.
+            await kept.close()
+
     try:
-        return executors.call_now(hosted.earlier())
+        found = executors.call_now(within())
+    except TimeoutError:
+        raise _unknown(f"Blob Storage has not answered for {EARLIER_SECONDS:g} s.", "Is it there?") from None
     except errors.PerdureError as error:
-        # The app is served all the same: what needs the store says so itself.
-        logger.warning("Functions of earlier deployments are not known: %s", error)
-        return []
+        raise _unknown(error.message, error.remedy) from error
+    if len(found) > MANY_EARLIER:
+        logger.warning(
+            "This task hub has had %d activities that are gone, %r and others. They stay functions, as runs may need "
+            "them. Does an executor have another id at each start?",
+            len(found),
+            found[-1],
+        )
+    return found
+
+
+def _unknown(why: str, remedy: str) -> errors.HubError:
+    return errors.HubError(
+        f"{why} Only there it is written which functions the runs of earlier deployments need; the app has none until "
+        "that can be read.",
+        remedy,
+    )
 
 
 def _address(environ: Mapping[str, str]) -> str:

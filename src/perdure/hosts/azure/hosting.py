@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -59,11 +60,9 @@ class Hosting:
         Raises:
             HubError: If the store cannot be had.
         """
-        known = set(await self._records.names(NAMES))
-        for name in self._names:
-            if name not in known:
-                await self._records.put_if_absent(NAMES, name, b"")
-        return sorted(known - set(self._names))
+        known, names = set(await self._records.names(NAMES)), set(self._names)
+        await asyncio.gather(*(self._records.put_if_absent(NAMES, name, b"") for name in names - known))
+        return sorted(known - names)
 
     def register(self, app: df.DFApp, earlier: Iterable[str] = ()) -> None:
         """Add the orchestrator, activity and entity functions to an app.
