@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from perdure import errors
-from perdure.deployment import checks, folder
+from perdure.deployment import checks, folder, provenance
 from perdure.hosts.local import loading
 from perdure.payloads.stores import storage_account
 
@@ -27,7 +27,7 @@ def doctor(place: str) -> int:
     file = loading.locate(place)
     app = folder.read(file.parent)
     environ = {**app.settings, **os.environ}
-    found = checks.of_folder(app, os.environ)
+    found = [*checks.of_folder(app, os.environ), *checks.of_perdure(app, provenance.here())]
     os.environ.update({name: value for name, value in app.settings.items() if name not in os.environ})
     try:
         loading.load(file)

@@ -6,13 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 from packaging import requirements, utils
 
 from perdure import errors
-from perdure.deployment import folder
+from perdure.deployment import folder, provenance
 from perdure.payloads.stores import storage_account
 
 PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
@@ -23,6 +24,7 @@ NOT_PUBLISHED: Final = (".venv", ".perdure", "local.settings.json", ".git")
 SETTINGS_OF_THE_PLATFORM: Final = frozenset({"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "TASKHUB_NAME"})
 PLACEHOLDER: Final = re.compile(r"%([^%\s]+)%")
 
+_SOURCES: Final = Path(__file__).parents[1]
 _HUB: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 _BUNDLE_VERSION: Final = re.compile(r"[\[(]\s*(\d+)")
 _SECRET_NAME: Final = re.compile(r"(?i)(key|secret|token|password|connection_?string)$")
@@ -51,6 +53,43 @@ Findings = Iterator[Finding]
 def of_folder(app: folder.Folder, environ: Mapping[str, str]) -> list[Finding]:
     """Look through an app's folder."""
     return [finding for check in _CHECKS for finding in check(app, {**app.settings, **environ})]
+
+
+def of_perdure(app: folder.Folder, origin: provenance.Origin) -> Findings:
+    """Look whether the app would be published with the perdure that runs here."""
+    own = [line for line in app.requirements or () if is_of(line, "perdure")]
+    command = origin.command(app.path)
+    for line in own:
+        wheel = _WHEEL.match(line)
+        if wheel is None:
+            if not origin.is_release and " @ " not in line:
+                yield _error(
+                    f"requirements.txt has {line}, which is looked for on the package index; the perdure here is no "
+                    f"release from there, it was installed from {origin.shown}.",
+                    "Run `perdure azure init`: it names what is here instead"
+                    + (f". Then build it: {command}" if command else "."),
+                )
+            continue
+        file = app.path / wheel["path"]
+        if not file.is_file():
+            yield _error(
+                f"requirements.txt names {wheel['path']}, which is not there.",
+                f"Make it: {command}" if command else "Copy the wheel there, or name a release.",
+            )
+        elif file.name.split("-")[1] != origin.version:
+            yield _warning(
+                f"requirements.txt names {wheel['path']}, and here runs perdure {origin.version}.",
+                "Publish what you have tried: perdure azure init --wheel PATH.",
+            )
+        elif origin.editable and file.stat().st_mtime < _changed(_SOURCES):
+            yield _warning(
+                f"{wheel['path']} is older than the code of perdure that runs here.", f"Make it anew: {command}"
+            )
+
+
+def _changed(sources: Path) -> float:
+    """Say when the newest of some sources was changed."""
+    return max(file.stat().st_mtime for file in sources.rglob("*.py"))
 
 
 def _host_json(app: folder.Folder, environ: Mapping[str, str]) -> Findings:
@@ -143,12 +182,6 @@ def _requirements(app: folder.Folder, environ: Mapping[str, str]) -> Findings:
             "requirements.txt has perdure without its azure extra: payloads cannot go to Blob Storage.",
             "Write perdure[azure].",
         )
-    for line in app.requirements:
-        wheel = _WHEEL.match(line)
-        if wheel and not (app.path / wheel["path"]).is_file():
-            yield _error(
-                f"requirements.txt names {wheel['path']}, which is not there.", "Copy the wheel, or name a release."
-            )
     yield from _undeclared(app, named)
 
 
@@ -236,6 +269,11 @@ def _required(lines: tuple[str, ...]) -> Iterator[requirements.Requirement]:
             yield requirements.Requirement(named)
         except requirements.InvalidRequirement:
             continue
+
+
+def pin_of(line: str) -> str:
+    """Give the versions that a line of requirements allows, as it says it."""
+    return "".join(str(item.specifier) for item in _required((line,)))
 
 
 def is_of(line: str, name: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from perdure import errors
-from perdure.deployment import arm, checks, folder
+from perdure.deployment import arm, checks, folder, provenance
 from perdure.hosts.local import jsonc
 
 DEFAULT_HUB: Final = "perdure"
@@ -27,14 +28,17 @@ FUNCIGNORE: Final = (
 GITIGNORE: Final = ("local.settings.json", ".perdure/", "__pycache__/", ".venv/")
 
 
-def write(target: Path, plan: arm.Plan, backend: arm.Backend, wheel: Path | None) -> Iterator[str]:
+def write(
+    target: Path, plan: arm.Plan, backend: arm.Backend, wheel: Path | None, origin: provenance.Origin
+) -> Iterator[str]:
     """Write them, and say of each what was done.
 
     Args:
         target: The app's folder.
         plan: The plan that the app is to run on.
         backend: Where Durable Functions keeps its own.
-        wheel: perdure as a wheel, for as long as the release that is wanted is on no index.
+        wheel: perdure as a wheel, to publish that instead of what runs here.
+        origin: Where the perdure that runs here came from.
 
     Raises:
         UsageError: If a file cannot be read or written, or the wheel is none of perdure.
@@ -44,7 +48,7 @@ def write(target: Path, plan: arm.Plan, backend: arm.Backend, wheel: Path | None
     try:
         yield _merge(target / "host.json", _host(backend))
         yield _merge(target / "local.settings.json", _local(hub, backend))
-        yield _add_requirement(target, app, wheel)
+        yield _add_requirement(target, app, wheel, origin)
         yield _add_lines(target / ".funcignore", app.funcignore, FUNCIGNORE)
         yield _add_lines(target / ".gitignore", app.gitignore, GITIGNORE)
         infra = target / "infra"
@@ -114,31 +118,41 @@ def _fill(found: dict[str, Any], wanted: dict[str, Any]) -> None:
             _fill(found[key], value)
 
 
-def _add_requirement(target: Path, app: folder.Folder, wheel: Path | None) -> str:
+def _add_requirement(target: Path, app: folder.Folder, wheel: Path | None, origin: provenance.Origin) -> str:
     path = target / "requirements.txt"
-    line = "perdure[azure]"
+    line = origin.requirement
     if wheel is not None:
         if not (wheel.is_file() and wheel.name.startswith("perdure-") and wheel.suffix == ".whl"):
             raise errors.UsageError(f"{wheel} is no wheel of perdure.", "Make one: python -m pip wheel --no-deps .")
-        (target / "wheels").mkdir(exist_ok=True)
-        copy = target / "wheels" / wheel.name
-        if not (copy.exists() and copy.samefile(wheel)):
-            shutil.copyfile(wheel, copy)
-        line = f"./wheels/{wheel.name}[azure]"
+        _copy(wheel, target)
+        line = f"./{provenance.WHEELS}/{wheel.name}[azure]"
+    elif origin.wheel is not None and origin.wheel.is_file():
+        _copy(origin.wheel, target)
     lines = list(app.requirements or ())
+    own = [item for item in lines if checks.is_of(item, "perdure")]
+    extras = sorted({"azure"}.union(*(checks.extras_of(item) for item in own)))
+    line = line.replace("[azure]", f"[{','.join(extras)}]", 1)
+    if line.startswith("perdure[") and "@" not in line:
+        line += "".join(checks.pin_of(item) for item in own)
     if line in lines:
         return f"kept    {path.name}: it has {line}"
-    text = path.read_text(encoding="utf-8-sig") if app.requirements is not None else ""
-    own = [item for item in lines if checks.is_of(item, "perdure")]
-    if own and wheel is None and any("azure" in checks.extras_of(item) for item in own):
+    # What somebody pinned, or what an index has, is theirs to choose.
+    bare = all(re.fullmatch(r"perdure(\[[^\]]*\])?", item) for item in own)
+    if own and wheel is None and (origin.is_release or not bare) and all("azure" in checks.extras_of(o) for o in own):
         return f"kept    {path.name}: it has {own[0]}"
+    text = path.read_text(encoding="utf-8-sig") if app.requirements is not None else ""
     # A line that names perdure gives way: two would be installed against each other.
     rest = [item for item in text.splitlines() if item.strip() not in own]
-    extras = sorted({"azure"}.union(*(checks.extras_of(item) for item in own)))
-    line = line.replace("[azure]", f"[{','.join(extras)}]")
     path.write_text("\n".join([line, *rest]).rstrip("\n") + "\n", encoding="utf-8")
     made = "made   " if app.requirements is None else "changed"
     return f"{made} {path.name}: {line}" + (f" instead of {', '.join(own)}" if own else "")
+
+
+def _copy(wheel: Path, target: Path) -> None:
+    (target / provenance.WHEELS).mkdir(exist_ok=True)
+    copy = target / provenance.WHEELS / wheel.name
+    if not (copy.exists() and copy.samefile(wheel)):
+        shutil.copy2(wheel, copy)
 
 
 def _add_lines(path: Path, there: tuple[str, ...] | None, wanted: tuple[str, ...]) -> str:

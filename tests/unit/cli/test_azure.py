@@ -11,6 +11,8 @@ import sys
 import pytest
 from tests.azurite import emulator
 
+from perdure.deployment import provenance
+
 
 def perdure(*args: object, **environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AzureWeb", "TASKHUB"))}
@@ -27,6 +29,12 @@ def app(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_a_new_app_is_made_ready_for_azure_and_found_so(app: pathlib.Path, azurite: emulator.Azurite) -> None:
     made = perdure("azure", "init", app)
+    origin = provenance.here()
+    if origin.wheel_name:
+        # Here perdure is the checkout: what the command that is shown would make.
+        assert origin.command(app) in made.stdout
+        (app / "wheels").mkdir()
+        (app / "wheels" / origin.wheel_name).touch()
     looked = perdure("doctor", app, AzureWebJobsStorage=azurite.connection())
 
     assert made.returncode == 0, made.stderr

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from typing import Any
 
 import pytest
 
-from perdure.deployment import checks, files, folder
+from perdure.deployment import checks, files, folder, provenance
 
 ENVIRON = {"PATH": "/bin"}
+RELEASE = provenance.Origin("0.1.0")
 
 
 @pytest.fixture
 def app(tmp_path: pathlib.Path) -> pathlib.Path:
     """An app with which nothing is wrong."""
     (tmp_path / "function_app.py").write_text("import json\nfrom perdure import AgentFunctionApp\n")
-    list(files.write(tmp_path, "flex", "storage", None))
+    list(files.write(tmp_path, "flex", "storage", None, RELEASE))
     return tmp_path
 
 
@@ -64,11 +66,6 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "no requirements": (lambda app: (app / "requirements.txt").unlink(), "error", "no requirements.txt"),
     "no perdure": (lambda app: (app / "requirements.txt").write_text("msgspec\n"), "error", "does not name perdure"),
     "no extra": (lambda app: (app / "requirements.txt").write_text("perdure\n"), "error", "without its azure extra"),
-    "no wheel": (
-        lambda app: (app / "requirements.txt").write_text("./wheels/perdure-0.1.0-py3-none-any.whl[azure]\n"),
-        "error",
-        "perdure-0.1.0-py3-none-any.whl, which is not there",
-    ),
     "undeclared": (lambda app: (app / "more.py").write_text("import hypothesis\n"), "error", "Add hypothesis"),
     "not installed": (
         lambda app: (app / "more.py").write_text("import no_such_thing\n"),
@@ -121,3 +118,42 @@ def test_modules_of_the_app_and_its_tests_and_environment_are_not_taken_for_pack
         (app / hidden).mkdir()
         (app / hidden / "it.py").write_text("import no_such_thing\n")
     assert found(app) == []
+
+
+def of_perdure(app: pathlib.Path, origin: provenance.Origin, requirements: str) -> list[checks.Finding]:
+    (app / "requirements.txt").write_text(requirements + "\n")
+    return list(checks.of_perdure(folder.read(app), origin))
+
+
+@pytest.mark.parametrize(
+    ("origin", "way"),
+    [
+        (provenance.Origin("0.1.0", checkout=pathlib.Path("/src/perdure")), "pip wheel --no-deps -w"),
+        (provenance.Origin("0.1.0", wheel=pathlib.Path("/tmp/perdure-0.1.0-py3-none-any.whl")), "cp /tmp/perdure-"),
+        (provenance.Origin("0.1.0", reference="git+https://example.com/perdure@1234"), "perdure azure init"),
+    ],
+)
+def test_a_release_is_not_asked_for_where_what_runs_here_is_none(
+    app: pathlib.Path, origin: provenance.Origin, way: str
+) -> None:
+    (asked,) = of_perdure(app, origin, "perdure[azure]")
+    assert asked.weight == "error"
+    assert origin.shown in asked.what and way in asked.remedy and "perdure azure init" in asked.remedy
+    assert of_perdure(app, RELEASE, "perdure[azure]") == []
+
+
+def test_a_wheel_that_is_not_there_or_is_another_or_an_old_one_is_found(app: pathlib.Path) -> None:
+    checkout = provenance.Origin("0.1.0", checkout=pathlib.Path("/src/perdure"), editable=True)
+    line = "./wheels/perdure-0.1.0-py3-none-any.whl[azure]"
+    (missing,) = of_perdure(app, checkout, line)
+    assert (missing.weight, checkout.command(app) in missing.remedy) == ("error", True)
+
+    (app / "wheels").mkdir()
+    wheel = app / "wheels" / "perdure-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    assert of_perdure(app, checkout, line) == []
+    os.utime(wheel, (1, 1))
+    (old,) = of_perdure(app, checkout, line)
+    assert (old.weight, checkout.command(app) in old.remedy) == ("warning", True)
+    (other,) = of_perdure(app, checkout._replace(version="0.2.0"), line)
+    assert other.weight == "warning" and "0.2.0" in other.what

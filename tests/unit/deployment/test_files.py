@@ -6,11 +6,14 @@ import pathlib
 import pytest
 
 from perdure import errors
-from perdure.deployment import checks, files, folder
+from perdure.deployment import checks, files, folder, provenance
+
+RELEASE = provenance.Origin("0.1.0")
+CHECKOUT = provenance.Origin("0.1.0", checkout=pathlib.Path("/src/perdure"), editable=True)
 
 
-def write(target: pathlib.Path, wheel: pathlib.Path | None = None) -> list[str]:
-    return list(files.write(target, "flex", "storage", wheel))
+def write(target: pathlib.Path, wheel: pathlib.Path | None = None, origin: provenance.Origin = RELEASE) -> list[str]:
+    return list(files.write(target, "flex", "storage", wheel, origin))
 
 
 def contents(target: pathlib.Path) -> dict[str, str]:
@@ -35,7 +38,7 @@ def test_what_is_there_stays_and_what_is_missing_is_added(tmp_path: pathlib.Path
     assert host["extensions"] == {"http": {"routePrefix": "v1"}, "durableTask": {"hubName": "%TASKHUB_NAME%"}}
     values = json.loads((tmp_path / "local.settings.json").read_text())["Values"]
     assert (values["TASKHUB_NAME"], values["OTHER"]) == ("mine", "1")
-    assert (tmp_path / "requirements.txt").read_text() == "perdure[azure,openai]\n# what it needs\nhttpx\n"
+    assert (tmp_path / "requirements.txt").read_text() == "perdure[azure,openai]>=0.1\n# what it needs\nhttpx\n"
     assert (tmp_path / ".funcignore").read_text().startswith("data\n.git*\n")
     given = json.loads((tmp_path / "infra" / "parameters.json").read_text())["parameters"]
     assert given["taskHubName"] == {"value": "mine"}
@@ -64,6 +67,32 @@ def test_a_wheel_is_published_with_the_app(tmp_path: pathlib.Path) -> None:
     assert checks.of_folder(folder.read(target), {}) == []
 
 
+def test_where_perdure_is_a_checkout_its_wheel_is_named_and_nothing_from_an_index(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "requirements.txt").write_text("perdure[openai]\nhttpx\n")
+    told = write(tmp_path, origin=CHECKOUT)
+    again = write(tmp_path, origin=CHECKOUT)
+
+    named = "./wheels/perdure-0.1.0-py3-none-any.whl[azure,openai]"
+    assert (tmp_path / "requirements.txt").read_text() == f"{named}\nhttpx\n"
+    assert f"changed requirements.txt: {named} instead of perdure[openai]" in told
+    assert f"kept    requirements.txt: it has {named}" in again
+
+
+def test_the_wheel_that_perdure_was_installed_from_goes_with_the_app(tmp_path: pathlib.Path) -> None:
+    wheel = tmp_path / "perdure-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    write(tmp_path, origin=provenance.Origin("0.1.0", wheel=wheel))
+    assert (tmp_path / "wheels" / wheel.name).read_bytes() == b"wheel"
+    assert (tmp_path / "requirements.txt").read_text() == f"./wheels/{wheel.name}[azure]\n"
+
+
+@pytest.mark.parametrize("pinned", ["perdure[azure]==0.1.0", "perdure[azure] @ https://example.com/perdure.zip"])
+def test_a_release_that_somebody_chose_stays(tmp_path: pathlib.Path, pinned: str) -> None:
+    (tmp_path / "requirements.txt").write_text(f"{pinned}\n")
+    write(tmp_path, origin=CHECKOUT)
+    assert (tmp_path / "requirements.txt").read_text() == f"{pinned}\n"
+
+
 @pytest.mark.parametrize("name", ["other-1.0-py3-none-any.whl", "perdure.tar.gz", "missing-perdure.whl"])
 def test_what_is_no_wheel_of_perdure_is_refused(tmp_path: pathlib.Path, name: str) -> None:
     if not name.startswith("missing"):
@@ -73,7 +102,7 @@ def test_what_is_no_wheel_of_perdure_is_refused(tmp_path: pathlib.Path, name: st
 
 
 def test_durable_task_scheduler_is_set_up_where_it_is_asked_for(tmp_path: pathlib.Path) -> None:
-    list(files.write(tmp_path, "premium", "scheduler", None))
+    list(files.write(tmp_path, "premium", "scheduler", None, RELEASE))
     host = json.loads((tmp_path / "host.json").read_text())
     provider = host["extensions"]["durableTask"]["storageProvider"]
     values = json.loads((tmp_path / "local.settings.json").read_text())["Values"]
