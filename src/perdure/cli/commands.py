@@ -153,7 +153,7 @@ def azure() -> None:
     show_default=True,
     help="Where Durable Functions keeps its own: Azure Storage, or Durable Task Scheduler.",
 )
-@click.option("--wheel", metavar="PATH", help="perdure as a wheel to publish with the app, until it is on an index.")
+@click.option("--wheel", metavar="PATH", help="The wheel of perdure to publish with the app.  [what runs here]")
 def init(place: str, plan: arm.Plan, backend: arm.Backend, wheel: str | None) -> None:
     """Put the files into an app's folder that it needs on Azure; what is there stays."""
     from perdure.cli import azure as command

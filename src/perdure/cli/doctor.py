@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 
 import click
 
 from perdure import errors
-from perdure.deployment import checks, folder, provenance
+from perdure.deployment import checks, folder, indexing, provenance
 from perdure.hosts.local import loading
 from perdure.payloads.stores import storage_account
 
@@ -31,6 +33,7 @@ def doctor(place: str) -> int:
     os.environ.update({name: value for name, value in app.settings.items() if name not in os.environ})
     try:
         loading.load(file)
+        found += _functions(file.name)
     except errors.PerdureError as error:
         found.append(checks.Finding("error", error.message, error.remedy or "Correct it; `perdure start` says more."))
     found += _tools()
@@ -40,6 +43,17 @@ def doctor(place: str) -> int:
     wrong = sum(finding.weight == "error" for finding in found)
     click.echo(f"{wrong} {'error' if wrong == 1 else 'errors'}, {len(found) - wrong} warnings in {file.parent}")
     return 1 if wrong else 0
+
+
+def _functions(file: str) -> list[checks.Finding]:
+    """Look at the functions that Azure would find, without the store: what an earlier deployment had is not asked."""
+    for name in [name for name in os.environ if name.startswith(storage_account.SETTING)]:
+        del os.environ[name]
+    logging.disable(logging.WARNING)
+    try:
+        return list(indexing.of_app(sys.modules[loading.MODULE_NAME], file))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _tools() -> Iterator[checks.Finding]:

@@ -57,6 +57,27 @@ def test_doctor_says_what_is_wrong_and_what_to_do_and_ends_with_1(app: pathlib.P
     assert "Traceback" not in looked.stdout + looked.stderr
 
 
+def test_doctor_sees_the_functions_that_azure_would_see(app: pathlib.Path) -> None:
+    code = """
+
+@app.activity_trigger(input_name="given")
+def greet(given: dict[str, str]) -> str:
+    return "Hello"
+
+
+@app.route("health", methods=["GET"])
+def mine(req):
+    return "fine"
+"""
+    with (app / "function_app.py").open("a") as file:
+        file.write(code)
+    looked = perdure("doctor", app, AzureWebJobsStorage="UseDevelopmentStorage=true")
+    assert looked.returncode == 1
+    assert "'given' of the function 'greet' is annotated dict[str, str]" in looked.stdout
+    assert re.search(r"error: The functions .*health_check.* have one route, 'health'", looked.stdout)
+    assert "not known" not in looked.stdout + looked.stderr, "nobody asks the store here"
+
+
 def test_doctor_says_when_the_storage_account_cannot_be_reached(app: pathlib.Path) -> None:
     nobody = "AccountName=a;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:9/a"
     looked = perdure("doctor", app, AzureWebJobsStorage=nobody)
