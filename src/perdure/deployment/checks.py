@@ -176,7 +176,7 @@ def _requirements(app: folder.Folder, environ: Mapping[str, str]) -> Findings:
     named = list(_required(app.requirements))
     own = [item for item in named if utils.canonicalize_name(item.name) == "perdure"]
     if not own:
-        yield _error("requirements.txt does not name perdure.", "Run `perdure azure init`, or add the line perdure[azure].")
+        yield _error("requirements.txt does not name perdure.", "Run `perdure azure init`: it adds the line.")
     elif not any("azure" in item.extras for item in own):
         yield _error(
             "requirements.txt has perdure without its azure extra: payloads cannot go to Blob Storage.",
