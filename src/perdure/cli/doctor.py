@@ -46,9 +46,7 @@ def doctor(place: str) -> int:
 
 
 def _functions(file: str) -> list[checks.Finding]:
-    """Look at the functions that Azure would find, without the store: what an earlier deployment had is not asked."""
-    for name in [name for name in os.environ if name.startswith(storage_account.SETTING)]:
-        del os.environ[name]
+    """Look at the functions that Azure would find."""
     logging.disable(logging.WARNING)
     try:
         return list(indexing.of_app(sys.modules[loading.MODULE_NAME], file))

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Final
 
+import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
 from azure.functions.decorators import function_app
 
+from perdure import app as apps
 from perdure.deployment.checks import Finding
 
 Findings = Iterator[Finding]
@@ -60,7 +62,7 @@ def of_app(module: ModuleType, file: str) -> Findings:
         )
     app = next(iter(bound.values()))
     try:
-        found = app.get_functions()
+        found = _listed(app)
     except ImportError as error:
         yield _error(f"The functions of the app on Azure could not be looked at: {error}.", "Install what is missing.")
         return
@@ -70,6 +72,17 @@ def of_app(module: ModuleType, file: str) -> Findings:
     for one in found:
         yield from of_function(one)
     yield from _together(found)
+
+
+def _listed(app: function_app.FunctionRegister) -> list[function_app.Function]:
+    """Give the functions of an app, but for those that only its store knows of."""
+    if isinstance(app, apps.AgentFunctionApp):
+        from perdure.hosts.azure import functions  # Needs the extra "azure".
+
+        functions.register(app, with_earlier=False)
+        found: list[function_app.Function] = df.DFApp.get_functions(app)
+        return found
+    return app.get_functions()
 
 
 def of_function(function: function_app.Function) -> Findings:

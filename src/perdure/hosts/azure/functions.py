@@ -32,8 +32,13 @@ MANY_EARLIER: Final = 100
 logger = logging.getLogger("perdure")
 
 
-def register(app: apps.AgentFunctionApp) -> None:
+def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
     """Add the functions of an app's workflows and agents to it.
+
+    Args:
+        app: The app.
+        with_earlier: Whether those that only runs of earlier deployments know are among them; the storage account is
+            asked for their names.
 
     Raises:
         UsageError: If ``host.json`` or a setting is not acceptable.
@@ -50,7 +55,7 @@ def register(app: apps.AgentFunctionApp) -> None:
         metadata = {addresses.HOST_URL: address, addresses.ROUTE_PREFIX: told.route_prefix}
         for bound in hosted.bounds.values():
             bound.activities.host_metadata = metadata
-    hosted.register(app, _earlier(hosted, kept, executors))
+    hosted.register(app, _earlier(hosted, kept, executors) if with_earlier else ())
 
     async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
         engine = client.DurableClient(inner, kept)
