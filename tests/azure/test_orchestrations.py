@@ -17,7 +17,7 @@ from perdure.hosts.local import replayed, sessions
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, service, workflows
-from perdure.hosts.replay import activities, life, log, starts, wire
+from perdure.hosts.replay import activities, life, lives, log, starts, wire
 from perdure.payloads import records, store
 from perdure.testing.conformance import orchestrations as conformance
 from perdure.testing.conformance.orchestrations import bench as benches
@@ -44,7 +44,8 @@ class Replayed:
 
     async def start(self) -> None:
         app = df.DFApp()
-        registration.add_orchestrators(app, self._orchestrators.values())
+        self._lives = lives.Lives()
+        registration.add_orchestrators(app, self._orchestrators.values(), self._lives)
         performing = activities.Activities(self._work, self._store, self._records)
         aside = beside.Beside({}, self._store, self._records)
         registration.add_activities(app, self._work, performing, aside)
@@ -95,10 +96,12 @@ class Replayed:
 
     async def stop(self) -> None:
         await self._engine.crash()
+        self._lives.close()
         await self._functions.close()
 
     async def close(self) -> None:
         await self._engine.close()
+        self._lives.close()
         await self._functions.close()
 
 

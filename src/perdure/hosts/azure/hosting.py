@@ -11,7 +11,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming
 from perdure.hosts.azure import agents, beside, entities, loop, registration, sessions
-from perdure.hosts.replay import activities, wire
+from perdure.hosts.replay import activities, lives, wire
 from perdure.payloads import records, store
 from perdure.workflow import hosted
 
@@ -71,7 +71,7 @@ class Hosting:
             app: The app.
             earlier: Names of activities of earlier deployments.
         """
-        registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()])
+        registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()], lives.Lives())
         aside = beside.Beside(self.by_orchestration, self._payloads, self._records)
         registration.add_activities(app, [*self._names, *earlier], self._perform, aside)
         for bound in self.agents.values():

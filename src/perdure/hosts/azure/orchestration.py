@@ -7,16 +7,18 @@ clock, reads a store or has any other effect: those are the activities' part.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import math
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+import azure.functions as func
 import msgspec
 
 from perdure.hosts.azure import sdk, wire
-from perdure.hosts.replay import life
+from perdure.hosts.replay import life, lives
 from perdure.hosts.replay import wire as texts
 from perdure.workflow import orchestrator, protocol
 
@@ -40,46 +42,89 @@ class RunFailed(Exception):
     """Ends an orchestration as failed; a later one may be rewound."""
 
 
-def function(one: protocol.Orchestrator) -> Callable[[Any], Steps]:
-    """Give an orchestrator as an orchestrator function."""
+def function(one: protocol.Orchestrator, held: lives.Lives) -> Callable[[func.OrchestrationContext], str]:
+    """Give an orchestrator as the function that the extension calls with a history, once for each turn.
 
-    def orchestrate(context: df.DurableOrchestrationContext) -> Steps:
-        return (yield from _Driver(context, one).run())
+    Args:
+        one: The orchestrator.
+        held: Where its lives are between their turns.
+    """
 
-    return orchestrate
+    def handle(context: func.OrchestrationContext) -> str:
+        turn = _Turn(one, held)
+        try:
+            answer: str = df.Orchestrator.create(turn.run)(context)
+            return answer
+        finally:
+            turn.close()
+
+    return handle
+
+
+class _Turn:
+    """Takes a life for the time of one turn.
+
+    Args:
+        one: The orchestrator.
+        held: Where its lives are between their turns.
+    """
+
+    def __init__(self, one: protocol.Orchestrator, held: lives.Lives) -> None:
+        self._orchestrator = one
+        self._lives = held
+        self._taken: tuple[str, str, lives.Replayed] | None = None
+
+    def run(self, context: df.DurableOrchestrationContext) -> Steps:
+        """Run the life over its history."""
+        driver = _Driver(context, self._orchestrator.name)
+        start = yield from driver.started()
+        if start.stored:
+            raise RunFailed(
+                f"The workflow's graph takes more than {CALL_LIMIT_BYTES // 1024} KiB, and on Azure Functions it "
+                "travels with each run. Make several workflows of it."
+            )
+        text = texts.pack(start)
+        make = functools.partial(life.Life, self._orchestrator, context.instance_id, start, start.call)
+        living = self._lives.take(context.instance_id, text, make)
+        self._taken = (context.instance_id, text, living)
+        return (yield from driver.live(living, start))
+
+    def close(self) -> None:
+        """Put the life back."""
+        if self._taken is not None:
+            self._lives.put(*self._taken)
 
 
 class _Out(NamedTuple):
     """A task that is out: for a life's order, or the driver's own."""
 
     task: sdk.Task
-    role: str
+    role: life.Role | None
     serial: int = 0
     fire_at: float = 0.0
     aside: dict[str, Any] | None = None
 
 
 class _Driver:
-    """Drives one life."""
+    """Drives one life.
 
-    def __init__(self, context: df.DurableOrchestrationContext, one: protocol.Orchestrator) -> None:
+    Args:
+        context: The SDK's.
+        name: The orchestrator's durable name.
+    """
+
+    def __init__(self, context: df.DurableOrchestrationContext, name: str) -> None:
         self._context = context
-        self._orchestrator = one
+        self._name = name
+        self._inbox = sdk.Inbox()
         self._out: dict[int, _Out] = {}
-        self._fresh = False
+        self._ordered: dict[int, sdk.Task] = {}
         self._recorded = ""
 
-    def run(self) -> Steps:
-        start = yield from self._started()
-        living = life.Life(self._orchestrator, self._context.instance_id, start, start.call, self._now())
-        try:
-            return (yield from self._live(living, start))
-        finally:
-            living.close()
-
-    def _live(self, living: life.Life, start: texts.Start) -> Steps:
+    def live(self, living: lives.Replayed, start: texts.Start) -> Steps:
+        """Give the engine what the life asks for, and the life what lands, until it is over."""
         self._listen()
-        turn = living.begin()
+        turn = living.begin(self._now())
         if start.state is not None and (asked := _undecided(living.said.value)):
             # What came while it continued as new, the engine dropped.
             self._ask("unread", asked)
@@ -99,18 +144,20 @@ class _Driver:
                     raise RunFailed(f"{turn.over.failure.type}: {turn.over.failure.message}")
                 end = texts.pack(turn.over)
                 return (yield from self._plain(end)) if self._context.parent_instance_id and not start.child else end
-            turn = self._landed(living, (yield self._wait()))
+            turn = self._landed(living, (yield from self._inbox.next()))
 
     def _plain(self, end: str) -> Steps:
         """Give a run's outputs to the hand-written orchestration that called it; how it ended is a record then."""
         while True:
             task = self._context.call_activity(wire.ASIDE, self._beside("outputs", end))
-            yield sdk.first_of(self._context, [task], fresh=True)
+            inbox = sdk.Inbox()
+            inbox.watch(task)
+            yield from inbox.next()
             if not sdk.failed(task):
                 return json.loads(task.result)
             yield self._context.create_timer(_moment(self._now() + AGAIN_SECONDS))
 
-    def _started(self) -> Steps:
+    def started(self) -> Steps:
         """Read the start; what was started by hand, with an input of its own, is accepted first."""
         given = self._context.get_input()
         try:
@@ -139,25 +186,27 @@ class _Driver:
         self._add(_Out(self._context.create_timer(_moment(hop)), "timer", serial, fire_at))
 
     def _listen(self) -> None:
-        self._add(_Out(self._context.wait_for_external_event(texts.EVENT), "event"))
+        self._add(_Out(self._context.wait_for_external_event(texts.EVENT), None))
 
     def _ask(self, what: Literal["unread", "status"], value: Any) -> None:
         given = self._beside(what, value)
-        self._add(_Out(self._context.call_activity(wire.ASIDE, given), "aside", aside=given))
+        self._add(_Out(self._context.call_activity(wire.ASIDE, given), None, aside=given))
 
     def _beside(self, what: Literal["accept", "unread", "status", "outputs"], value: Any) -> dict[str, Any]:
-        return wire.pack(wire.Aside(self._context.instance_id, self._orchestrator.name, what, value))
+        return wire.pack(wire.Aside(self._context.instance_id, self._name, what, value))
 
     def _add(self, out: _Out) -> None:
         self._out[id(out.task)] = out
-        self._fresh = True
+        self._ordered[out.serial] = out.task
+        self._inbox.watch(out.task)
 
     def _drop(self, serial: int) -> None:
-        for key, out in list(self._out.items()):
-            if out.serial == serial:
-                del self._out[key]
-                if out.role == "timer":
-                    _stop(out.task)
+        task = self._ordered.pop(serial, None)
+        if task is None:
+            return
+        self._inbox.forget(task)
+        if self._out.pop(id(task)).role == "timer":
+            _stop(task)
 
     def _stop_timers(self) -> None:
         for out in self._out.values():
@@ -166,45 +215,47 @@ class _Driver:
 
     # What lands.
 
-    def _wait(self) -> sdk.Task:
-        fresh, self._fresh = self._fresh, False
-        return sdk.first_of(self._context, [out.task for out in self._out.values()], fresh=fresh)
-
-    def _landed(self, living: life.Life, task: sdk.Task) -> life.Turn:
+    def _landed(self, living: lives.Replayed, task: sdk.Task) -> life.Turn:
         out = self._out.pop(id(task))
-        living.move(self._now())
-        if out.role == "event":
-            self._listen()
-            return self._heard(living, task.result)
         if out.role == "timer":
             return self._fired(living, out)
         if out.aside is not None:
             return self._done_beside(living, out, task)
+        if out.role is None:
+            self._listen()
+            return self._heard(living, task.result)
         if sdk.failed(task):
             failure = protocol.Failure("FunctionFailed", str(task.result).strip())
-            return living.land(out.serial, texts.Reply("failure", failure=failure))
-        if out.role == "child":
-            return living.land(out.serial, texts.unpack(task.result, texts.End))
-        return living.land(out.serial, texts.unpack(task.result, texts.Reply))
+            return self._land(living, out, None, failure)
+        return self._land(living, out, task.result)
 
-    def _fired(self, living: life.Life, out: _Out) -> life.Turn:
+    def _land(
+        self, living: lives.Replayed, out: _Out, text: str | None, failure: protocol.Failure | None = None
+    ) -> life.Turn:
+        self._ordered.pop(out.serial)
+        return living.take(lives.Landing(out.serial, out.role, text, failure, False, self._now()))
+
+    def _hear(self, living: lives.Replayed, heard: texts.Heard) -> life.Turn:
+        return living.take(lives.Landing(None, None, texts.pack(heard), None, False, self._now()))
+
+    def _fired(self, living: lives.Replayed, out: _Out) -> life.Turn:
         if out.aside is not None:
-            self._add(_Out(self._context.call_activity(wire.ASIDE, out.aside), "aside", aside=out.aside))
+            self._add(_Out(self._context.call_activity(wire.ASIDE, out.aside), None, aside=out.aside))
         elif self._now() < out.fire_at:
             self._set_timer(out.serial, out.fire_at)
         else:
-            return living.land(out.serial, None)
+            return self._land(living, out, None)
         return life.Turn()
 
-    def _heard(self, living: life.Life, value: Any) -> life.Turn:
+    def _heard(self, living: lives.Replayed, value: Any) -> life.Turn:
         try:
             heard = texts.unpack(wire.unpack(wire.Event, value).event, texts.Heard)
         except (ValueError, TypeError):
             # Raised by hand, and nothing that was accepted.
             return life.Turn()
-        return living.hear(heard)
+        return self._hear(living, heard)
 
-    def _done_beside(self, living: life.Life, out: _Out, task: sdk.Task) -> life.Turn:
+    def _done_beside(self, living: lives.Replayed, out: _Out, task: sdk.Task) -> life.Turn:
         assert out.aside is not None
         if sdk.failed(task):
             timer = self._context.create_timer(_moment(self._now() + AGAIN_SECONDS))
@@ -212,14 +263,14 @@ class _Driver:
             return life.Turn()
         if out.aside["what"] != "unread":
             return life.Turn()
-        turns = [living.hear(heard) for heard in texts.unpack(task.result, tuple[texts.Heard, ...])]
+        turns = [self._hear(living, heard) for heard in texts.unpack(task.result, tuple[texts.Heard, ...])]
         orders = tuple(order for turn in turns for order in turn.orders)
         dropped = tuple(serial for turn in turns for serial in turn.dropped)
         return life.Turn(orders, dropped, next((turn.over for turn in turns if turn.over is not None), None))
 
     # What it says of itself.
 
-    def _say(self, living: life.Life) -> None:
+    def _say(self, living: lives.Replayed) -> None:
         """Set the custom status: in full on every turn, and never an empty one, which the SDK would leave out."""
         status = living.said
         text = texts.pack(status)

@@ -9,6 +9,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 
 from perdure.hosts.azure import beside, orchestration, wire
+from perdure.hosts.replay import lives
 from perdure.hosts.replay import wire as texts
 from perdure.workflow import protocol
 
@@ -16,11 +17,17 @@ Work = Callable[[str, str, texts.Task], Awaitable[texts.Reply]]
 """Does an activity: for the orchestration of this id, the activity of this name, with this input."""
 
 
-def add_orchestrators(app: df.DFApp, orchestrators: Iterable[protocol.Orchestrator]) -> None:
-    """Add orchestrator functions."""
+def add_orchestrators(app: df.DFApp, orchestrators: Iterable[protocol.Orchestrator], held: lives.Lives) -> None:
+    """Add orchestrator functions; they hear of the end of each turn, which those of the SDK's own decorator do not.
+
+    Args:
+        app: The app.
+        orchestrators: What they run.
+        held: Where lives are between their turns.
+    """
     for one in orchestrators:
-        trigger = app.orchestration_trigger("context", one.name)
-        app.function_name(one.name)(trigger(orchestration.function(one)))
+        trigger = app.generic_trigger("context", "orchestrationTrigger", orchestration=one.name)
+        app.function_name(one.name)(trigger(orchestration.function(one, held)))
 
 
 def add_activities(app: df.DFApp, names: Iterable[str], work: Work, aside: beside.Beside) -> None:

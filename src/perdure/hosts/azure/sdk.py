@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 from azure.durable_functions.models import actions  # type: ignore[import-untyped]
+from azure.durable_functions.models.Task import CompoundTask, TaskState  # type: ignore[import-untyped]
 
 ENTITIES_AT_MOST: Final = 10_000
 
@@ -16,23 +18,67 @@ Task = Any
 """A task of the SDK, which ships no types."""
 
 
-def first_of(context: df.DurableOrchestrationContext, tasks: Sequence[Task], *, fresh: bool) -> Task:
-    """Wait for the first of some tasks, new ones and such as were yielded before.
+class Inbox:
+    """What has landed of the tasks that are out, in the order in which it landed.
+
+    The SDK's own ``task_any`` would be made anew over all of them for each landing, in every replay.
+
+    CONTRACT: A task that completes tells its ``parent`` by ``handle_completion``. What an orchestrator yields is given
+    to the extension by its ``action_repr``, and its ``children`` are numbered then, but for those that were before.
+    """
+
+    def __init__(self) -> None:
+        self._landed: collections.deque[Task] = collections.deque()
+        self._fresh: list[Task] = []
+        self._wait: _Wait | None = None
+
+    def watch(self, found: Task) -> None:
+        """Have a new task put here when it is done."""
+        found.parent = self
+        self._fresh.append(found)
+
+    def forget(self, found: Task) -> None:
+        """Take no notice of a task any more."""
+        found.parent = None
+
+    def handle_completion(self, found: Task) -> None:
+        """Take in a task that is done: the SDK calls this."""
+        self._landed.append(found)
+        if self._wait is not None:
+            self._wait.end(found)
+            self._wait = None
+
+    def next(self) -> Generator[Task, None, Task]:
+        """Wait for what lands next, and give it."""
+        while True:
+            while self._landed:
+                found = self._landed.popleft()
+                if found.parent is self:
+                    return found
+            fresh = [task for task in self._fresh if task.parent is self]
+            self._wait, self._fresh = _Wait(fresh), []
+            yield self._wait
+
+
+class _Wait(CompoundTask):  # type: ignore[misc]  # the SDK ships no types
+    """What an orchestrator yields until something lands.
 
     The Durable extension awaits what an orchestrator yields one after another, and of a ``task_any`` it knows only the
     tasks that were new in it: one that mixes them with older ones would hold up what comes next until one of the new
     ones has completed. So it is given one more, an empty ``task_all``, which there has completed as soon as it is
     looked at. It goes on at once then, whatever completes first, and nothing of it is recorded.
-
-    Args:
-        context: The orchestration's context.
-        tasks: What is waited for.
-        fresh: Whether some of them are new.
     """
-    waited: Task = context.task_any(list(tasks))
-    if fresh:
-        waited.action_repr.compound_tasks.append(actions.WhenAllAction([]))
-    return waited
+
+    def __init__(self, fresh: list[Task]) -> None:
+        super().__init__([])
+        self.children = fresh
+        self.action_repr = actions.WhenAnyAction([task.action_repr for task in fresh] + [actions.WhenAllAction([])])
+        self.state = TaskState.RUNNING
+
+    def end(self, found: Task) -> None:
+        """Let the orchestrator go on."""
+        self.set_is_played(found.is_played)
+        self.set_value(is_error=False, value=None)
 
 
 def failed(task: Task) -> bool:

@@ -72,14 +72,15 @@ class Declared(msgspec.Struct, frozen=True):
             LookupError: If there is none.
         """
         functions: Mapping[str, Function] = getattr(self, kind)
-        known = {folded: function.name for folded, function in functions.items()}
-        known |= {"entity": self.agents, "orchestrator": self.workflows}.get(kind, {})
-        found = known.get(name.casefold())
+        others = {"entity": self.agents, "orchestrator": self.workflows}.get(kind, {})
+        folded = name.casefold()
+        found = functions[folded].name if folded in functions else others.get(folded)
         if found is None:
             for other in self.unserved:
-                if other.name.casefold() == name.casefold():
+                if other.name.casefold() == folded:
                     raise LookupError(f"The function {other.name!r} is not served on this host: it has {other.why}.")
-            names = ", ".join(repr(each) for each in known.values())
+            known = [*(function.name for function in functions.values()), *others.values()]
+            names = ", ".join(map(repr, known))
             there = (
                 f"the following are the known {kind} functions: {names}" if names else f"there are no {kind} functions"
             )

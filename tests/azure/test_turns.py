@@ -1,0 +1,132 @@
+"""What a turn costs with much that is out at once: the SDK runs an orchestrator over all of its history each time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from tests.differential import programs
+from tests.workflow import support
+
+from perdure.hosts.azure import orchestration, wire
+from perdure.hosts.local import host as local
+from perdure.hosts.local.functions import history, sdk
+from perdure.hosts.local.functions.history import Kind
+from perdure.hosts.replay import life, lives
+from perdure.hosts.replay import wire as texts
+from perdure.testing.conformance.orchestrations import bench
+from perdure.workflow import protocol
+
+BATCH = 32
+"""So many results at a time the extension hands over at most."""
+
+FLAT = 1.2
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    sdk.quiet()
+
+
+def wide(host: protocol.Host, call: bytes) -> protocol.Steps:
+    for step in range(int(call)):
+        host.activity(f"s{step}", "work", step)
+    for _ in range(int(call)):
+        yield
+    return protocol.Ended(b"done")
+
+
+class Instance:
+    """An instance of the function, with the history that its activities make."""
+
+    def __init__(self, count: int) -> None:
+        self.lives = lives.Lives()
+        self._handle: Any = orchestration.function(bench.Scripted("wide", wide, None), self.lives)
+        self._input = wire.start(texts.Start(b"%d" % count))
+        self._events = [history.event(Kind.ORCHESTRATOR_STARTED, 100.0), self._started()]
+        reply = json.dumps(texts.pack(texts.Reply("result", bench.encode(None))))
+        scheduled = [history.event(Kind.TASK_SCHEDULED, 100.0, number, Name="work") for number in range(count)]
+        self._next = [*scheduled, history.event(Kind.ORCHESTRATOR_COMPLETED, 100.0)]
+        self._results = [
+            history.event(Kind.TASK_COMPLETED, 101.0, TaskScheduledId=number, Result=reply) for number in range(count)
+        ]
+
+    def turn(self) -> sdk.Decision:
+        """Run the function over what there is; then some activities land."""
+        decision = sdk.decide(
+            self._handle,
+            {
+                "history": history.played(self._events),
+                "input": json.dumps(self._input),
+                "instanceId": "i",
+                "isReplaying": False,
+                "parentInstanceId": None,
+                "upperSchemaVersion": sdk.SCHEMA_V2,
+                "upperSchemaVersionNew": sdk.SCHEMA_V3,
+            },
+        )
+        landed, self._results = self._results[:BATCH], self._results[BATCH:]
+        self._events += [*self._next, history.event(Kind.ORCHESTRATOR_STARTED, 101.0), *landed]
+        self._next = [history.event(Kind.ORCHESTRATOR_COMPLETED, 101.0)]
+        return decision
+
+    def _started(self) -> history.Event:
+        return history.event(Kind.EXECUTION_STARTED, 100.0, Name="wide", Input=json.dumps(self._input), Version=None)
+
+
+def last_turn(count: int, *, elsewhere: bool) -> int:
+    """Give how many calls of functions the last turn takes, in the process that had those before, or in another one."""
+    made = Instance(count)
+    turns = -(-count // BATCH)
+    assert not any(made.turn().done for _ in range(turns))
+    if elsewhere:
+        made.lives.close()
+    calls = 0
+
+    def called(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(called)
+    try:
+        decision = made.turn()
+    finally:
+        sys.setprofile(None)
+    assert decision.done
+    assert decision.output is not None
+    return calls
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_turn_costs_for_each_of_many_activities_what_it_costs_for_each_of_a_few(elsewhere: bool) -> None:
+    few, many = last_turn(50, elsewhere=elsewhere) / 50, last_turn(400, elsewhere=elsewhere) / 400
+    assert many <= few * FLAT
+
+
+def test_what_was_worked_out_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process takes in each landing once, however often the history is run over."""
+    landed: list[int] = []
+    land = life.Life.land
+
+    def counted(self: life.Life, serial: int, reply: texts.Reply | texts.End | None) -> life.Turn:
+        landed.append(serial)
+        return land(self, serial, reply)
+
+    monkeypatch.setattr(life.Life, "land", counted)
+    made = Instance(200)
+    while not made.turn().done:
+        pass
+    assert sorted(landed) == list(range(1, 201))
+
+
+async def test_a_graph_that_is_too_large_to_travel_fails_the_run_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(orchestration, "CALL_LIMIT_BYTES", 64)
+    program = programs.generate(1)
+    app = support.app_of(programs.build(program, programs.Log()))
+    async with local.LocalHost(app, replay=True) as host:
+        with pytest.raises(local.RunFailed, match="graph takes more than"):
+            await host.outputs(await host.start("program", program.value))
