@@ -8,7 +8,7 @@ from agent_framework import Agent, AgentResponse, Message, WorkflowBuilder
 from tests.agents import world
 
 from perdure import AgentFunctionApp
-from perdure.testing import LocalHost, ScriptedChatClient
+from perdure.testing import ScriptedChatClient
 
 
 def agent(name: str | None = "helper", answers: Any = ()) -> Agent[Any]:
@@ -149,8 +149,7 @@ async def test_any_object_that_answers_as_an_agent_is_one() -> None:
 
 
 async def test_an_app_of_agents_only_lists_no_workflow() -> None:
-    async with LocalHost(AgentFunctionApp(agents=[agent()]), port=0) as host:
-        served = world.World(host)
+    async with world.serve(AgentFunctionApp(agents=[agent()])) as served:
         listed = await served.call("GET", "workflows")
         run = await served.call("POST", "workflow/run", content="Hi")
 

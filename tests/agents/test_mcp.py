@@ -109,9 +109,9 @@ async def test_a_client_goes_on_after_a_restart_of_the_host(mode: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    async with LocalHost(app_of(), port=port) as host, connected(host, mode) as client:
+    async with world.serve(app_of(), port=port) as served, connected(served.host, mode) as client:
         first = await ask(client, "one", "s1")
-        await host.restart()
+        await served.host.restart()
         second = await ask(client, "two", "s1")
 
     assert (first, second) == ("heard one", "heard two")
@@ -240,10 +240,10 @@ async def test_a_page_whose_name_was_made_to_point_here_does_not_get_through(
     told = settings.Settings(
         tmp_path, tmp_path / "hub", base_url="https://hub.example", cors=cors.Cors(("https://friend.example",))
     )
-    async with LocalHost(app_of([]), hub=told.hub, settings=told, port=0) as host, httpx.AsyncClient() as client:
-        answer = await client.post(address(host), json=CALL, headers={**HEADERS, **headers})
+    async with world.serve(app_of([]), settings=told) as served, httpx.AsyncClient() as client:
+        answer = await client.post(address(served.host), json=CALL, headers={**HEADERS, **headers})
         preflight = await client.options(
-            address(host), headers={"origin": "https://friend.example", "access-control-request-headers": "x-a"}
+            address(served.host), headers={"origin": "https://friend.example", "access-control-request-headers": "x-a"}
         )
 
     assert answer.status_code == status
@@ -275,8 +275,8 @@ def test_what_a_host_is_called(host: str, own: bool) -> None:
 
 async def test_a_body_over_the_limit_is_refused(tmp_path: Any) -> None:
     told = settings.Settings(tmp_path, tmp_path / "hub", body_limit=1000)
-    async with LocalHost(app_of([]), hub=told.hub, settings=told, port=0) as host, httpx.AsyncClient() as client:
-        answer = await client.post(address(host), json={**CALL, "pad": "x" * 1000}, headers=HEADERS)
+    async with world.serve(app_of([]), settings=told) as served, httpx.AsyncClient() as client:
+        answer = await client.post(address(served.host), json={**CALL, "pad": "x" * 1000}, headers=HEADERS)
 
     assert answer.status_code == 413
 
@@ -305,8 +305,8 @@ async def test_an_app_without_tools_has_nothing_there() -> None:
 
 
 async def test_a_missing_package_is_an_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "perdure.hosts.local.mcp_tools")
-    monkeypatch.delattr(local, "mcp_tools")
+    monkeypatch.delitem(sys.modules, "perdure.hosts.local.mcp_tools", raising=False)
+    monkeypatch.delattr(local, "mcp_tools", raising=False)
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(UsageError, match=r"The agent 'helper' is an MCP tool.*pip install 'perdure\[mcp\]'"):
         async with world.serve(app_of()):

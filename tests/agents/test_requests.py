@@ -223,11 +223,10 @@ async def test_a_message_of_many_megabytes_travels_whole() -> None:
 
 async def test_a_body_over_the_limit_gets_413(tmp_path: Any) -> None:
     from perdure.hosts.local import settings
-    from perdure.testing import LocalHost
 
     told = settings.Settings(tmp_path, tmp_path / "hub", body_limit=1000)
-    async with LocalHost(world.app_of(ScriptedChatClient([])), port=0, settings=told) as host:
-        answer = await world.World(host).say("x" * 2000)
+    async with world.serve(world.app_of(ScriptedChatClient([])), settings=told) as served:
+        answer = await served.say("x" * 2000)
 
     assert answer.status_code == 413
 

@@ -48,8 +48,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def serve(app: AgentFunctionApp) -> AsyncIterator[World]:
-    async with LocalHost(app, port=0) as host:
+async def serve(app: AgentFunctionApp, **options: Any) -> AsyncIterator[World]:
+    async with LocalHost(app, **{"port": 0, **options}) as host:
         yield World(host)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from tests.durabletask.scheduler import Scheduler
 from perdure import AgentFunctionApp
 from perdure.hosts.durabletask import client, front, hub, sdk, worker
 from perdure.hosts.local import host as local
-from perdure.hosts.local import settings
+from perdure.hosts.local import settings as settings_of
 from perdure.hosts.replay import runs, sessions
 
 _stopping: list[threading.Thread] = []
@@ -43,6 +44,7 @@ class SchedulerHost:
         scheduler: The scheduler; one of its own if not given.
         port: The port to listen on, 0 for a free one; None serves no HTTP.
         stores: What is shared; a folder if not given.
+        settings: How the HTTP API is set up; the defaults if not given.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class SchedulerHost:
         scheduler: Scheduler | None = None,
         port: int | None = None,
         stores: hub.Stores | None = None,
+        settings: settings_of.Settings | None = None,
     ) -> None:
         self.app = app
         self.url = ""
         self.runs: runs.ReplayRuns
         self.sessions: sessions.ReplaySessions
         self._port = port
+        self._settings = settings or settings_of.Settings(pathlib.Path(), pathlib.Path())
         self._own = scheduler is None
         self.scheduler = scheduler or Scheduler()
         if self._own:
@@ -69,16 +73,23 @@ class SchedulerHost:
         self._worker: worker.Worker | None = None
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _open(self) -> None:
         made = hub.Hub(self.app, self._where, self._stores)
         if self._port is None:
             self._client = made.connect()
             self.runs, self.sessions = made.runs(self._client), made.sessions(self._client)
         else:
-            told = settings.Settings(pathlib.Path(), pathlib.Path(), port=self._port)
+            told = dataclasses.replace(self._settings, port=self._port)
             self._front = await front.Front(made, told).__aenter__()
             self.runs, self.sessions, self.url = self._front.runs, self._front.sessions, self._front.url
         self.employ()
-        return self
 
     @property
     def _where(self) -> sdk.Address:
@@ -111,7 +122,7 @@ class SchedulerHost:
 
     async def restart(self) -> None:
         await self.crash()
-        await self.__aenter__()
+        await self._open()
 
     async def start(self, workflow: str, value: Any, *, run_id: str | None = None) -> str:
         ref, blobs = self.app.hosted_workflows[workflow].take(value)

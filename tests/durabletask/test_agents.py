@@ -9,11 +9,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+import mcp
 import pytest
 from agent_framework import Agent, AgentSession, Message
-from tests.agents import test_errors, test_idempotency, test_session_routes, test_sessions, test_waiting, world
-from tests.agents import test_workflow_agents as test_workflows
-from tests.durabletask import fleet, hosting, test_people
+from tests import borrowed
+from tests.agents import (
+    test_approvals,
+    test_crash,
+    test_errors,
+    test_idempotency,
+    test_mcp,
+    test_providers,
+    test_retry,
+    test_routes,
+    test_session_routes,
+    test_sessions,
+    test_streams,
+    test_waiting,
+    test_workflow_agents,
+    world,
+)
+from tests.durabletask import fleet, hosting
 from tests.durabletask.scheduler import Scheduler
 from tests.host import served
 
@@ -21,8 +37,12 @@ from perdure import AgentFunctionApp
 from perdure.hosts.durabletask import hub
 from perdure.testing import ScriptedChatClient
 
-OF_THE_EMBEDDED_ENGINE = {"test_a_session_expires_although_its_host_was_killed_meanwhile"}
-"""It asks the engine."""
+NOT_HERE = {
+    # It asks the engine.
+    "test_a_session_expires_although_its_host_was_killed_meanwhile",
+    # Its app hosts nothing that a worker runs.
+    "test_an_app_without_a_health_check_has_no_such_route",
+}
 
 PATIENCE_SECONDS = 20.0
 
@@ -32,13 +52,23 @@ def on_a_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world, "LocalHost", hosting.SchedulerHost)
 
 
-for tried in (test_errors, test_idempotency, test_session_routes, test_sessions, test_waiting, test_workflows):
-    globals().update(
-        {name: test for name, test in test_people.promises(tried).items() if name not in OF_THE_EMBEDDED_ENGINE}
-    )
-
-
-calls = test_workflows.calls
+borrowed.into(
+    globals(),
+    test_approvals,
+    test_crash,
+    test_errors,
+    test_idempotency,
+    test_mcp,
+    test_providers,
+    test_retry,
+    test_routes,
+    test_session_routes,
+    test_sessions,
+    test_streams,
+    test_waiting,
+    test_workflow_agents,
+    without=NOT_HERE,
+)
 
 
 def files(folder: pathlib.Path, text: bytes) -> list[pathlib.Path]:
@@ -162,3 +192,31 @@ def test_a_worker_killed_in_a_turn_loses_nothing_and_what_was_answered_is_not_as
         pids = {line.split()[1] for line in served.ran(made.folder) if line.startswith("two")}
     assert asked == ["one", "two", "two", "three"]
     assert len(pids) == 2 and str(os.getpid()) not in pids
+
+
+TOOL = """
+from agent_framework import Agent
+from perdure.testing import ScriptedChatClient
+
+
+def answer(messages, options):
+    return f"{' '.join(message.text for message in messages)} of {os.getpid()}"
+
+
+app = AgentFunctionApp(enable_mcp_tool_trigger=True)
+app.add_agent(Agent(client=ScriptedChatClient(answer), name="helper", description="It helps."))
+"""
+
+
+async def test_an_agent_is_a_tool_of_each_serve_and_its_turns_are_taken_by_workers(
+    tmp_path: pathlib.Path, scheduler: Scheduler
+) -> None:
+    with fleet.of(tmp_path / "app", scheduler, TOOL) as made:
+        worker = await asyncio.to_thread(made.worker)
+        addresses = [(await asyncio.to_thread(made.serve)).removesuffix("/api") for _ in range(2)]
+        answers = []
+        for address in addresses:
+            async with mcp.Client(f"{address}/runtime/webhooks/mcp") as client:
+                answers.append(await test_mcp.ask(client, "Hi", "s1"))
+    pid = worker.process.pid
+    assert answers == [f"Hi of {pid}", f"Hi Hi of {pid} Hi of {pid}"]

@@ -29,7 +29,11 @@ PATIENCE_SECONDS = 60.0
 
 NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_\-]{0,127}")
 RESERVED_ROUTES = ("admin", "runtime")
-TRIGGERS = ("orchestrationTrigger", "activityTrigger", "entityTrigger", "httpTrigger", "timerTrigger", "mcpToolTrigger")
+MCP_TRIGGER = "mcpToolTrigger"
+MCP_ROUTE = "extension/mcp"
+"""Where the function of a tool is called in place of the extension for MCP."""
+
+TRIGGERS = ("orchestrationTrigger", "activityTrigger", "entityTrigger", "httpTrigger", "timerTrigger", MCP_TRIGGER)
 
 
 class Function(NamedTuple):
@@ -166,6 +170,11 @@ def _add(app: AgentFunctionApp, worker: Worker, function: Function) -> None:
         case "httpTrigger":
             declare = app.route(route=trigger["route"], methods=trigger["methods"])
             proxy = _answer(worker, function)
+        case "mcpToolTrigger":
+            declare = app.route(
+                route=f"{MCP_ROUTE}/{trigger['toolName']}", methods=["POST"], trigger_arg_name=parameter
+            )
+            proxy = _use(worker, function)
         case other:
             raise AssertionError(f"a host for {other} is not played here")
 
@@ -229,3 +238,16 @@ def _answer(worker: Worker, function: Function) -> Callable[..., Any]:
         return func.HttpResponse(found, status_code=int(value["status"]), headers=value["headers"])
 
     return answer
+
+
+def _use(worker: Worker, function: Function) -> Callable[..., Any]:
+    async def use(**given: Any) -> func.HttpResponse:
+        parameter = function.trigger["name"]
+        inputs = {
+            parameter: {"string": given[parameter].get_body().decode()},
+            function.client: {"string": given[function.client]},
+        }
+        value = await asyncio.wrap_future(worker.begin(function, inputs))
+        return func.HttpResponse(value["string"])
+
+    return use

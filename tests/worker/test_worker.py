@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import mcp
+import mcp_types as types
 import pytest
 from tests.azurite import emulator
-from tests.worker import library
+from tests.worker import extension, library
 
 from perdure import testing
 from perdure.hosts.local import host
@@ -39,14 +41,23 @@ async def hosted(
     """A sample on the worker, over real Blob Storage's emulator."""
     copy = folder / name
     shutil.copytree(SAMPLES / name, copy, ignore=shutil.ignore_patterns(".perdure", "__pycache__"))
+    async with running(copy, folder, azurite, model) as (client, _):
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def running(
+    app: pathlib.Path, folder: pathlib.Path, azurite: emulator.Azurite, model: str = ""
+) -> AsyncIterator[tuple[httpx.AsyncClient, list[library.Function]]]:
+    """An app on the worker: a client of its HTTP API, and its functions."""
     hub = {"AzureWebJobsStorage": azurite.connection(), "TASKHUB_NAME": f"t{uuid.uuid4().hex[:8]}"}
     asked = {"OPENAI_API_KEY": "none", "OPENAI_MODEL": "m", "OPENAI_BASE_URL": model} if model else {}
     environment = {**NO_MODEL, **asked, **hub, "WEBSITE_HOSTNAME": "localhost:7071"}
-    with library.started(copy, environment) as worker:
+    with library.started(app, environment) as worker:
         library.check(worker.functions)
         playing = host.LocalHost(library.app_of(worker), hub=folder / "hub", port=0)
         async with playing as hosting, httpx.AsyncClient(base_url=f"{hosting.url}/api", timeout=60) as client:
-            yield client
+            yield client, worker.functions
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,6 +69,7 @@ def test_each_samples_functions_are_found_and_acceptable(
     environment = {**NO_MODEL, **model, **hub}
     with library.started(SAMPLES / name, environment) as worker:
         library.check(worker.functions)
+        extension.tools(worker.functions)
         assert worker.functions
 
 
@@ -117,6 +129,79 @@ async def test_an_agent_answers_on_the_worker_and_remembers(
     assert second["message_count"] == 4
     assert session["message_count"] == 4
     assert (deleted.status_code, gone.status_code) == (204, 404)
+
+
+def test_the_agents_of_the_sample_are_tools_of_the_extension(worker_python: None) -> None:
+    environment = {**NO_MODEL, "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    with library.started(SAMPLES / "mcp", environment) as worker:
+        found = extension.tools(worker.functions)
+    assert [tool.name for tool in found.values()] == ["travel_rules", "phone_book"]
+    assert all(tool.description and tool.shapes_result for tool in found.values())
+    assert all(tool.required == ["query"] for tool in found.values())
+    assert all(
+        {name: part["type"] for name, part in tool.schema["properties"].items()}
+        == {"query": "string", "sessionId": "string"}
+        for tool in found.values()
+    )
+
+
+TOOLS = """
+from agent_framework import Agent
+from perdure import AgentFunctionApp
+from perdure.testing import ScriptedChatClient
+
+
+def answer(messages, options):
+    if messages[-1].text == "fail":
+        raise RuntimeError("the model is down")
+    return " ".join(message.text for message in messages)
+
+
+agent = Agent(client=ScriptedChatClient(answer), name="Trip planner", description="It plans.")
+app = AgentFunctionApp(agents=[agent], enable_mcp_tool_trigger=True)
+"""
+
+
+async def test_an_agent_is_asked_as_a_tool_on_the_worker(
+    tmp_path: pathlib.Path, azurite: emulator.Azurite, worker_python: None
+) -> None:
+    """With what the extension for MCP sends a function, and reads of what that gives."""
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "function_app.py").write_text(TOOLS)
+    shutil.copy(SAMPLES / "mcp" / "host.json", app)
+    async with running(app, tmp_path, azurite) as (client, functions):
+        async with extension.serving(functions, client) as caller:
+            (tool,) = (await caller.list_tools()).tools
+
+            async def ask(**arguments: Any) -> types.CallToolResult:
+                return await caller.call_tool(tool.name, arguments)
+
+            first = await ask(query="one", sessionId="s1")
+            second = await ask(query="two", sessionId="s1")
+            alone = await ask(query="three")
+            failed = await ask(query="fail", sessionId="s2")
+            blank = await ask(query=" ")
+            wrong = await ask(query="x", sessionId="a/b")
+            with pytest.raises(mcp.MCPError, match="query"):
+                await ask(sessionId="s1")
+        session = (await client.get("/agents/Trip planner/sessions/s1")).json()
+    # The name that the tool has on the local host too: the protocol allows no blank in one.
+    assert tool.name.startswith("Trip_planner-") and tool.description == "It plans."
+    assert [text(found) for found in (first, second, alone)] == ["one", "one one two", "three"]
+    assert (first.meta or {})["sessionId"] == (second.meta or {})["sessionId"] == "s1"
+    assert (alone.meta or {})["sessionId"] not in ("s1", "of-the-transport")
+    assert session["message_count"] == 4
+    assert [found.is_error for found in (first, alone, failed, blank, wrong)] == [False, False, True, True, True]
+    assert text(failed) == "The agent failed: RuntimeError: the model is down"
+    assert "'query' is missing" in text(blank)
+    assert "session_id is 'a/b'" in text(wrong)
+
+
+def text(result: types.CallToolResult) -> str:
+    (content,) = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
 
 
 async def test_a_person_answers_a_run_on_the_worker(

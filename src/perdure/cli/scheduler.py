@@ -15,7 +15,6 @@ from perdure.cli import start
 from perdure.hosts.durabletask import front, hub, sdk
 from perdure.hosts.local import loading, logs, settings
 from perdure.hosts.local.functions import sdk as functions
-from perdure.routes import table
 
 Main = Callable[[apps.AgentFunctionApp, settings.Settings, logs.RunLog], Coroutine[Any, Any, None]]
 """What a command does with an app."""
@@ -79,9 +78,8 @@ def serve(
         stop = start.Stop()
         async with _opened(app, told, scheduler, taskhub, payloads) as opened, front.Front(opened, told) as serving:
             root = f"{serving.url}/{told.route_prefix}".rstrip("/")
-            routed = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
-            for route in table.of(app.hosted_workflows, routed, with_health=app.enable_health_check):
-                log.say(f"        {route.name}: [{route.method}] {root}/{route.path}")
+            for line in (*start.routes(app, root), *start.tools(app, serving.url)):
+                log.say(f"        {line}")
             log.note(f"{_who('serve', opened)} Try it: {root}/docs")
             await _until(stop, opened, log)
             log.note("Stopping.")
@@ -130,9 +128,5 @@ async def _until(stop: start.Stop, opened: hub.Hub, log: logs.RunLog) -> None:
 
 def _who(command: str, opened: hub.Hub) -> str:
     where = opened.where
-    left_out = [
-        *(["MCP tools"] if any(agent.mcp_tool for agent in opened.app.hosted_agents.values()) else []),
-        *(["hand-written functions"] if functions.has_functions(opened.app) else []),
-    ]
-    said = f" The app's {' and '.join(left_out)} are not served here." if left_out else ""
+    said = " The app's hand-written functions are not served here." if functions.has_functions(opened.app) else ""
     return f"perdure {_version.__version__} {command}: scheduler {where.url}, task hub {where.taskhub}.{said}"

@@ -92,14 +92,22 @@ def banner(app: apps.AgentFunctionApp, told: settings.Settings, url: str) -> Ite
     yield ""
     yield "Functions:"
     yield ""
-    agents = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
-    for route in table.of(app.hosted_workflows, agents, with_health=app.enable_health_check):
-        yield f"        {route.name}: [{route.method}] {root}/{route.path}"
-    for line in listing.of(app, root):
+    for line in (*routes(app, root), *listing.of(app, root), *tools(app, url)):
         yield f"        {line}"
-    tools = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
-    if tools:
-        yield f"        MCP tools {', '.join(tools)}: {url}/runtime/webhooks/mcp"
     yield ""
     yield f"Try it: {root}/docs   Stop: Ctrl-C"
     yield ""
+
+
+def routes(app: apps.AgentFunctionApp, root: str) -> Iterable[str]:
+    """Give the lines that say where the routes of workflows and agents are, below an address with the prefix."""
+    agents = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]
+    for route in table.of(app.hosted_workflows, agents, with_health=app.enable_health_check):
+        yield f"{route.name}: [{route.method}] {root}/{route.path}"
+
+
+def tools(app: apps.AgentFunctionApp, url: str) -> Iterable[str]:
+    """Give the line that says where agents are that are MCP tools, if any is one."""
+    names = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
+    if names:
+        yield f"MCP tools {', '.join(names)}: {url}/runtime/webhooks/mcp"

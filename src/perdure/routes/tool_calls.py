@@ -1,37 +1,85 @@
-"""Agents as tools of a model: a question in, a text out."""
+"""Agents as tools of a model: a question in, a text out. The same on every host that speaks MCP."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from perdure import errors
 from perdure.agents import durable_agent, hosted, naming, requests
 from perdure.routes import sessions, views
+from perdure.workflow import naming as workflow_naming
 
+
+class Property(NamedTuple):
+    """An argument of a tool; its value is a text."""
+
+    name: str
+    description: str
+    required: bool
+
+
+PROPERTIES: Final = (
+    Property("query", "What to ask the agent.", True),
+    Property("sessionId", "Names a conversation: the same again continues it. A new one if left out.", False),
+)
 SESSION_NAMES: Final = ("sessionId", "threadId")
 """Arguments that name the session; the second is the old name."""
+
+
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+
+class Answer(NamedTuple):
+    """What came of a call.
+
+    Attributes:
+        text: What the agent answered, or why it did not.
+        session_id: The session; None with an error.
+        is_error: Whether it is an error.
+    """
+
+    text: str
+    session_id: str | None = None
+    is_error: bool = False
 
 
 class Wrong(errors.PerdureError):
     """A call that fails; its message goes to whoever called, most likely a model."""
 
 
-async def ask(
+def tool_name(agent: str) -> str:
+    """Name an agent's tool: as the agent, where the protocol allows such a name."""
+    return agent if _TOOL_NAME.fullmatch(agent) else workflow_naming.legal(agent)
+
+
+def description(agent: hosted.HostedAgent) -> str:
+    """Say what an agent's tool is good for."""
+    return agent.description or f"Asks the agent {agent.name}."
+
+
+async def answer(
     held: sessions.Sessions, agent: hosted.HostedAgent, arguments: Mapping[str, Any], wait_seconds: float
-) -> tuple[str, str]:
-    """Ask an agent; gives the session's id and the answer.
+) -> Answer:
+    """Ask an agent.
 
     Args:
         held: The sessions.
         agent: The agent.
         arguments: Those of the call: ``query``, and perhaps ``sessionId``.
         wait_seconds: How long to wait for the answer.
-
-    Raises:
-        Wrong: If the arguments are none, or the agent fails or takes too long.
     """
+    try:
+        return await _ask(held, agent, arguments, wait_seconds)
+    except errors.PerdureError as error:
+        return Answer(str(error), is_error=True)
+
+
+async def _ask(
+    held: sessions.Sessions, agent: hosted.HostedAgent, arguments: Mapping[str, Any], wait_seconds: float
+) -> Answer:
     session_id = _session_id(agent.name, arguments)
     query = arguments.get("query")
     if not isinstance(query, str) or not query.strip():
@@ -47,7 +95,7 @@ async def ask(
         )
     if turn.failure is not None:
         raise Wrong(f"The agent failed: {views.error(turn.failure)}")
-    return session_id, turn.text
+    return Answer(turn.text, session_id)
 
 
 def _session_id(agent: str, arguments: Mapping[str, Any]) -> str:

@@ -1,10 +1,9 @@
-"""Routes as functions with HTTP triggers, and agents as functions with triggers of MCP tools."""
+"""Routes as functions with HTTP triggers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -13,32 +12,14 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 
 from perdure import tracing
-from perdure.agents import hosted
-from perdure.routes import messages, problems, table, tool_calls
+from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
-from perdure.workflow import naming
 
 LONG_POLL_SECONDS: Final = 25.0
 """How long a stream waits for its first event: a function answers once, and the client comes back by itself."""
 
 LULL_SECONDS: Final = 0.1
 """A stream is answered with what there is when nothing has come for so long."""
-
-TOOL_PROPERTIES: Final = json.dumps(
-    [
-        {
-            "propertyName": name,
-            "propertyType": "string",
-            "description": description,
-            "isRequired": required,
-            "isArray": False,
-        }
-        for name, description, required in (
-            ("query", "What to ask the agent.", True),
-            ("sessionId", "Names a conversation: the same again continues it. A new one if left out.", False),
-        )
-    ]
-)
 
 ANONYMOUS: Final = func.AuthLevel.ANONYMOUS
 
@@ -57,32 +38,6 @@ def add(app: df.DFApp, routes: Iterable[table.Route], site_of: SiteOf) -> None:
         level = ANONYMOUS if route.anonymous else app.auth_level
         bound = app.durable_client_input("client")(_function(route, site_of, open=app.auth_level == ANONYMOUS))
         app.function_name(route.name)(app.route(route=route.path, methods=[route.method], auth_level=level)(bound))
-
-
-def add_tools(app: df.DFApp, tools: Iterable[hosted.HostedAgent], site_of: SiteOf) -> None:
-    """Add a function for each agent that is an MCP tool; the extension for MCP serves it as one."""
-    for agent in tools:
-        bound = app.durable_client_input("client")(_tool(agent, site_of))
-        trigger = app.mcp_tool_trigger(
-            "context",
-            agent.name,
-            agent.description or f"Asks the agent {agent.name}.",
-            TOOL_PROPERTIES,
-            data_type=func.DataType.UNDEFINED,
-        )
-        app.function_name(f"mcptool-{naming.legal(agent.name)}")(trigger(bound))
-
-
-def _tool(agent: hosted.HostedAgent, site_of: SiteOf) -> Callable[[str, df.DurableOrchestrationClient], Awaitable[str]]:
-    async def ask(context: str, client: df.DurableOrchestrationClient) -> str:
-        site = await site_of(client)
-        given = json.loads(context)
-        arguments = given.get("arguments") if isinstance(given, dict) else None
-        held = site.conversations
-        _, text = await tool_calls.ask(held, agent, arguments or {}, site.agent_wait_seconds)
-        return text
-
-    return ask
 
 
 def _function(

@@ -6,8 +6,7 @@ import asyncio
 from typing import Self
 
 from perdure.hosts.durabletask import hub as hubs
-from perdure.hosts.local import bridge, bridged_sessions, cors, server, settings
-from perdure.routes import site
+from perdure.hosts.local import server, serving, settings
 
 
 class Front:
@@ -31,25 +30,15 @@ class Front:
         """Serve.
 
         Raises:
-            UsageError: If the port cannot be had.
+            UsageError: If the port cannot be had, or the package for MCP tools is not installed.
         """
-        app, told = self._hub.app, self._told
-        loop = asyncio.get_running_loop()
-        where = site.Site(
-            app.hosted_workflows,
-            bridge.BridgedRuns(self.runs, loop),
-            agents=[agent.describe() for agent in app.hosted_agents.values()],
-            hosted_agents=app.hosted_agents,
-            sessions=bridged_sessions.BridgedSessions(self.sessions, loop) if app.hosted_agents else None,
-            agent_wait_seconds=app.agent_wait_seconds,
-            prefix=told.route_prefix,
-            base_url=told.base_url,
-            trusted_proxies=told.trusted_proxies,
-            body_limit=told.body_limit,
-            with_health=app.enable_health_check,
-        )
-        self._server = server.Server(where, told.host, told.port, cors=told.cors or cors.Cors())
-        address, port = self._server.start()
+        told = self._told
+        try:
+            self._server = serving.server_of(self._hub.app, told, (told.host, told.port), self.runs, self.sessions)
+            address, port = self._server.start()
+        except BaseException:
+            await self._client.close()
+            raise
         self.url = f"http://{server.host_in_url(address)}:{port}"
         return self
 

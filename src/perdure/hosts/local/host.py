@@ -10,18 +10,17 @@ import time
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, Self, TypedDict, Unpack
-from urllib.parse import urlsplit
 
 from perdure import app as apps
 from perdure import errors
 from perdure.agents import naming as agents_naming
 from perdure.engine import engine, records
-from perdure.hosts.local import bridge, bridged_sessions, cors, owner, replayed, server, settings, watchdog, web
+from perdure.hosts.local import owner, replayed, server, serving, settings, watchdog
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local import sessions as engine_sessions
 from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, sdk, service, workflows
-from perdure.routes import runs, sessions, site
+from perdure.routes import runs, sessions
 from perdure.workflow import addresses, events, hosted, protocol, runtime_tools
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
@@ -296,37 +295,14 @@ class LocalHost:
             raise
 
     def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._watchdog = watchdog.Watchdog(loop)
+        self._watchdog = watchdog.Watchdog(asyncio.get_running_loop())
         address, port = self._address
         if port is None:
             self.functions.listen("", "")
             return
         told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
-        held = bridged_sessions.BridgedSessions(self.sessions, loop)
-        where = site.Site(
-            self.app.hosted_workflows,
-            bridge.BridgedRuns(self.runs, loop),
-            agents=[agent.describe() for agent in self.app.hosted_agents.values()],
-            prefix=told.route_prefix,
-            base_url=told.base_url,
-            trusted_proxies=told.trusted_proxies,
-            body_limit=told.body_limit,
-            hosted_agents=self.app.hosted_agents,
-            sessions=held,
-            agent_wait_seconds=self.app.agent_wait_seconds,
-            with_health=self.app.enable_health_check,
-        )
         beside = self.functions if self.functions.declared else None
-        names = (address, urlsplit(told.base_url).hostname or "")
-        self._server = server.Server(
-            where,
-            address,
-            port,
-            cors=told.cors or cors.Cors(),
-            beside=beside,
-            mounted=_tools(self.app, held, told.body_limit, names),
-        )
+        self._server = serving.server_of(self.app, told, (address, port), self.runs, self.sessions, beside=beside)
         address, port = self._server.start()
         self.url = f"http://{server.host_in_url(address)}:{port}"
         self.functions.listen(self.url, told.base_url or self.url)
@@ -409,24 +385,3 @@ class _Late:
     async def purge(self, owner: str) -> None:
         """Delete an owner's payloads."""
         await self.engine.payloads.purge(owner)
-
-
-def _tools(
-    app: apps.AgentFunctionApp, held: sessions.Sessions, body_limit: int, names: Sequence[str]
-) -> web.Mounted | None:
-    """Give what serves the app's agents as MCP tools; None if none of them is one.
-
-    Raises:
-        UsageError: If the package for it is not installed.
-    """
-    tools = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
-    if not tools:
-        return None
-    try:
-        from perdure.hosts.local import mcp_tools
-    except ModuleNotFoundError as error:
-        raise errors.UsageError(
-            f"The agent {tools[0]!r} is an MCP tool, and the package {error.name!r} for that is not installed.",
-            "Install it: pip install 'perdure[mcp]'",
-        ) from error
-    return mcp_tools.Tools(app.hosted_agents, held, app.agent_wait_seconds, body_limit, names)

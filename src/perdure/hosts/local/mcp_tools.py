@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
-import re
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
@@ -19,26 +18,18 @@ import mcp_types as types
 from mcp.server import context as contexts
 from mcp.server import lowlevel, streamable_http_manager, transport_security
 
-from perdure import _version, errors
+from perdure import _version
 from perdure.agents import hosted
 from perdure.hosts.local import web
 from perdure.routes import problems, sessions, tool_calls
-from perdure.workflow import naming as workflow_naming
 
 PATH: Final = "/runtime/webhooks/mcp"
 METHODS: Final = ("POST",)
 SCHEMA: Final = {
     "type": "object",
-    "properties": {
-        "query": {"type": "string", "description": "What to ask the agent."},
-        "sessionId": {
-            "type": "string",
-            "description": "Names a conversation: the same again continues it. A new one if left out.",
-        },
-    },
-    "required": ["query"],
+    "properties": {each.name: {"type": "string", "description": each.description} for each in tool_calls.PROPERTIES},
+    "required": [each.name for each in tool_calls.PROPERTIES if each.required],
 }
-_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 logger = logging.getLogger("perdure")
 
@@ -67,7 +58,7 @@ class Tools:
     ) -> None:
         self.path = PATH
         self.methods = METHODS
-        self._agents = {tool_name(name): agent for name, agent in agents.items() if agent.mcp_tool}
+        self._agents = {tool_calls.tool_name(name): agent for name, agent in agents.items() if agent.mcp_tool}
         self._sessions = held
         self._wait_seconds = wait_seconds
         self._hosts = frozenset({"localhost", socket.gethostname().casefold(), *(name.casefold() for name in hosts)})
@@ -110,7 +101,7 @@ class Tools:
                 types.Tool(
                     name=name,
                     title=agent.name,
-                    description=agent.description or f"Asks the agent {agent.name}.",
+                    description=tool_calls.description(agent),
                     input_schema=dict(SCHEMA),
                 )
                 for name, agent in self._agents.items()
@@ -123,16 +114,9 @@ class Tools:
         agent = self._agents.get(params.name)
         if agent is None:
             raise mcp.MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:64]!r} here.")
-        try:
-            session_id, text = await tool_calls.ask(self._sessions, agent, params.arguments or {}, self._wait_seconds)
-        except errors.PerdureError as error:
-            return _result(str(error), is_error=True)
-        return _result(text, session_id=session_id)
-
-
-def tool_name(agent: str) -> str:
-    """Name an agent's tool: as the agent, where the protocol allows such a name."""
-    return agent if _TOOL_NAME.fullmatch(agent) else workflow_naming.legal(agent)
+        given = await tool_calls.answer(self._sessions, agent, params.arguments or {}, self._wait_seconds)
+        meta = None if given.session_id is None else {"sessionId": given.session_id}
+        return types.CallToolResult(content=[types.TextContent(text=given.text)], is_error=given.is_error, _meta=meta)
 
 
 def is_own(host: str, names: frozenset[str]) -> bool:
@@ -150,8 +134,3 @@ def is_own(host: str, names: frozenset[str]) -> bool:
     except ValueError:
         return name in names or name.endswith(".localhost")
     return True
-
-
-def _result(text: str, *, is_error: bool = False, session_id: str | None = None) -> types.CallToolResult:
-    meta = None if session_id is None else {"sessionId": session_id}
-    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=is_error, _meta=meta)

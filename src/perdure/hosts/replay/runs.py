@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from opentelemetry import propagate
 
+from perdure.agents import naming as agents
 from perdure.hosts.replay import activities, client, listing, log, starts, wire
 from perdure.payloads import records, refs, store
 from perdure.routes import runs
@@ -365,6 +366,8 @@ class ReplayRuns:
             and (query.created_from is None or state.created >= query.created_from)
             and (query.created_to is None or state.created < query.created_to)
             and state.id.startswith(query.prefix)
+            # An agent's sessions are orchestrations of its name.
+            and not agents.is_session(state.id)
         )
 
     def _bound(self, state: client.State | None) -> hosted.Bound | None:
