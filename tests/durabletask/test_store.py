@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Never
 
 import pytest
-from agent_framework import Workflow, WorkflowBuilder, WorkflowContext, executor
+from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler, response_handler
 from tests.durabletask import hosting
 from tests.workflow import support
 
 from perdure import errors
 from perdure.hosts.durabletask import hub
+from perdure.hosts.replay import runs
 from perdure.payloads import records, refs, store
 
 
@@ -44,7 +45,20 @@ class Records(records.MemoryRecordStore):
         self._away.check()
         return await super().put_if_absent(owner, name, body)
 
+
+class Asked(records.MemoryRecordStore):
+    """Knows what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def get(self, owner: str, name: str) -> bytes | None:
+        self.asked.append(name)
+        return await super().get(owner, name)
+
     async def names(self, owner: str, prefix: str = "", after: str = "") -> Sequence[str]:
+        self.asked.append(f"{prefix}*")
         return await super().names(owner, prefix, after)
 
 
@@ -82,3 +96,37 @@ async def test_a_store_that_is_away_holds_a_run_up_and_fails_nothing() -> None:
     assert "on a journey" in waiting.custom_status["waitingFor"]
     assert waiting.status == "Running"
     assert [event.id for event in told] == list(range(1, len(told) + 1))
+
+
+class Asks(Executor):
+    @handler
+    async def ask(self, questions: int, ctx: WorkflowContext[Never, int]) -> None:
+        for number in range(questions):
+            await ctx.request_info(number, str)
+
+    @response_handler
+    async def told(self, question: int, said: str, ctx: WorkflowContext[Never, int]) -> None:
+        await ctx.yield_output(question)
+
+
+@pytest.mark.parametrize("open", [0, 1, runs.FEW_REQUESTS + 1])
+async def test_looking_at_a_run_asks_for_what_became_of_its_requests_and_no_more(open: int) -> None:
+    """A record is a request that is paid for, a list of them costs twelve: the run's own status says the rest."""
+    kept = Asked()
+    flow = WorkflowBuilder(name="asks", start_executor=Asks("asks"), output_from="all").build()
+    stores = hub.Stores(store.MemoryPayloadStore(), kept)
+    async with hosting.SchedulerHost(support.app_of(flow), stores=stores) as host:
+        run = await host.start("asks", open)
+        if not open:
+            await host.outputs(run)
+        async with asyncio.timeout(20):
+            while (looked := await host.runs.get(run)) is None or len(looked.requests) < open:
+                await asyncio.sleep(0.02)
+        kept.asked.clear()
+        looked = await host.runs.get(run)
+    assert looked is not None
+    assert len(looked.requests) == open
+    if open <= runs.FEW_REQUESTS:
+        assert [name.split("/")[0] for name in kept.asked] == ["request"] * open
+    else:
+        assert kept.asked == ["request/*"]

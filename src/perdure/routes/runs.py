@@ -59,7 +59,8 @@ class Run(msgspec.Struct, frozen=True):
         failure: Why it failed or was terminated.
         custom_status: What it says of itself (plain JSON).
         requests: What it waits to be answered, in the order asked.
-        input_digest: Digest of the input and options it was started with, to tell a repeated start from a clash.
+        input_digest: Digest of the input and options it was started with, to tell a repeated start from a clash; may be
+            empty where the run was not given by a start.
     """
 
     id: str

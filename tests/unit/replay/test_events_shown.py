@@ -60,6 +60,8 @@ class Engine:
         self.activities = 0
         self.notes = 0
         self.seen: list[log.Event] = []
+        self.reader = self.log.reader("a")
+        self.followed: list[log.Event] = []
         self.status_bytes = 0
 
     async def run(self) -> None:
@@ -70,6 +72,7 @@ class Engine:
             living.close()
             if isinstance(over, wire.End):
                 assert over.output == b"done"
+                self._end = over
                 return
             start = wire.unpack(wire.pack(over), wire.Start)
 
@@ -79,7 +82,9 @@ class Engine:
         while True:
             out += turn.orders
             end = turn.over if isinstance(turn.over, wire.End) else None
-            await self._look(living.said.pages if end is None else end.pages)
+            told = (living.said.pages, living.said.next) if end is None else (end.pages, end.next)
+            await self._look(told[0])
+            await self._follow(told)
             self.status_bytes = max(self.status_bytes, len(wire.pack(living.said)))
             if turn.over is not None:
                 return turn.over
@@ -96,6 +101,20 @@ class Engine:
         assert found[: len(self.seen)] == self.seen
         assert [event.id for event in found] == [*range(1, len(found) + 1)]
         self.seen = found
+
+    async def _follow(self, told: tuple[Sequence[wire.Page], int]) -> None:
+        """Look now and then, some at a time; and as somebody who comes back after some event."""
+        if self._draw.random() < 0.5:
+            self.followed += await self.reader.read(self._draw.choice((1, 7, 1000)), *told)
+        after = self._draw.randrange(len(self.seen) + 1)
+        back = self.log.reader("a", after)
+        assert await back.read(1000, *told) == self.seen[after:]
+        assert await back.read(1000, *told) == []
+
+    async def follow_to_the_end(self) -> list[log.Event]:
+        while found := await self.reader.read(7, self._end.pages):
+            self.followed += found
+        return self.followed
 
     def told(self) -> list[bytes]:
         return [event.data for event in self.seen]
@@ -119,6 +138,7 @@ async def test_what_was_seen_stays_and_nothing_is_missing_at_the_end(seed: int) 
     engine = Engine(Talks(seed, sizes), seed)
     await engine.run()
     assert engine.told() == _expected(seed, sizes)
+    assert await engine.follow_to_the_end() == engine.seen
 
 
 async def test_a_few_events_cost_neither_a_record_nor_an_activity() -> None:

@@ -17,6 +17,13 @@ from perdure.hosts.replay import wire
 from perdure.payloads import records
 
 PREFIX: Final = "event/"
+
+AT_ONCE: Final = 1000
+"""How many events somebody who follows a run is given at once."""
+
+CHAINED: Final = 4
+"""So many pages are read one after another, each from where the one before ended; more are listed first."""
+
 PARALLEL: Final = 32
 
 
@@ -57,6 +64,10 @@ class Log:
             return
         await asyncio.gather(*(self._store.put_if_absent(run, name, body) for name, body in bodies))
 
+    def reader(self, run: str, after: int = 0) -> Reader:
+        """Begin to read the log of a run after the event of this id."""
+        return Reader(self._store, run, after)
+
     async def read(self, run: str, after: int, limit: int, tail: Sequence[wire.Page] = ()) -> list[Event]:
         """Give up to ``limit`` events with ids above ``after``.
 
@@ -66,44 +77,7 @@ class Log:
             limit: How many.
             tail: Pages that a run left that may not be in the log.
         """
-        names = await self._store.names(run, PREFIX)
-        firsts = [int(name[len(PREFIX) :]) for name in names]
-        start = max(bisect.bisect_right(firsts, after + 1) - 1, 0)
-        found: list[Event] = []
-        expected = firsts[start] if firsts and firsts[start] <= after + 1 else 1
-        for begin in range(start, len(names), PARALLEL):
-            bodies = await asyncio.gather(*(self._store.get(run, name) for name in names[begin : begin + PARALLEL]))
-            for first, body in zip(firsts[begin : begin + PARALLEL], bodies, strict=True):
-                if first > expected:
-                    # Written out of turn: what comes before it is still on its way.
-                    expected = _fill(found, tail, expected, after)
-                if first > expected or body is None:
-                    return found[:limit]
-                page = wire.decode(body, _Body)
-                expected = _take(found, page.events[expected - first :], expected, after)
-                if page.sealed or len(found) >= limit:
-                    return found[:limit]
-        _fill(found, tail, expected, after)
-        return found[:limit]
-
-    async def latest(
-        self, run: str, after: int, told: tuple[Sequence[wire.Page], int], limit: int = 1000
-    ) -> list[Event]:
-        """Give events; the log is not asked for what the run itself says, nor for what it says is not there yet.
-
-        Args:
-            run: The run.
-            after: The id before the first.
-            told: The pages that the run shows, and the id that its next event will have, 0 if that is not known.
-            limit: How many.
-        """
-        pages, following = told
-        if 0 < following <= after + 1:
-            return []
-        found = of(pages, after)
-        if found and found[-1].id + 1 == following:
-            return found[:limit]
-        return await self.read(run, after, limit, pages)
+        return await self.reader(run, after).read(limit, tail)
 
     async def seal(self, run: str, time: float, event: bytes, tail: Sequence[wire.Page] = ()) -> None:
         """Add the last event to the log of a run that was ended from outside; a log takes one.
@@ -127,6 +101,117 @@ class Log:
                 return
 
 
+class Reader:
+    """Reads the log of one run on and on. It keeps its place, so that each look costs what is new.
+
+    Args:
+        store: Where the records are.
+        run: The run.
+        after: The id of the last event that was read already.
+    """
+
+    def __init__(self, store: records.RecordStore, run: str, after: int = 0) -> None:
+        self._store = store
+        self._run = run
+        self._after = after
+        # Where the page begins from which on is read. A page most often ends where somebody stopped to read.
+        self._place = after + 1
+        self._sure = after == 0
+
+    async def read(self, limit: int, tail: Sequence[wire.Page] = (), following: int = 0) -> list[Event]:
+        """Give the next events; the log is not asked for what the run itself says, nor for what is not there yet.
+
+        Args:
+            limit: How many.
+            tail: Pages that the run shows, or left, that may not be in the log.
+            following: The id that its next event will have; 0 if that is not known.
+        """
+        self._settle(tail)
+        if 0 < following <= self._after + 1:
+            return []
+        pages = _Pages(self._store, self._run)
+        found: list[Event] = []
+        expected, filled = self._place, False
+        while len(found) < limit and expected != following:
+            rest: list[Event] = []
+            if following == _fill(rest, tail, max(expected, self._after + 1), self._after):
+                found += rest
+                break
+            page = await pages.get(expected)
+            if page is None and not self._sure:
+                # Somebody stopped in the middle of a page, or what comes next is not there.
+                expected = self._place = await pages.before(expected)
+                self._sure = True
+            elif page is not None:
+                self._sure = True
+                expected = _take(found, page.events, expected, self._after)
+                if not filled and len(found) <= limit:
+                    self._place = expected
+                if page.sealed:
+                    break
+            else:
+                # Pages are written in any order: what is still on its way the run may have told.
+                before, filled = expected, True
+                expected = _fill(found, tail, expected, self._after)
+                if expected == before:
+                    break
+        return self._given(found, limit, tail)
+
+    def _given(self, found: list[Event], limit: int, tail: Sequence[wire.Page]) -> list[Event]:
+        given = found[:limit]
+        if given:
+            self._after = given[-1].id
+            self._settle(tail)
+        return given
+
+    def _settle(self, tail: Sequence[wire.Page]) -> None:
+        """Go on from a page that a run shows, which begins in the log where it begins there."""
+        for page in tail:
+            within = page.first <= self._after + 1 <= page.first + len(page.events)
+            if within and (page.first > self._place or not self._sure):
+                self._place, self._sure = page.first, True
+
+
+class _Pages:
+    """The pages of a log, by the id of their first event."""
+
+    def __init__(self, store: records.RecordStore, run: str) -> None:
+        self._store = store
+        self._run = run
+        self._chained = 0
+        self._listed: list[int] | None = None
+        self._read: dict[int, _Body] = {}
+
+    async def get(self, first: int) -> _Body | None:
+        """Give a page, or None."""
+        if self._listed is None and self._chained < CHAINED:
+            self._chained += 1
+            return await self._one(first)
+        if first not in self._read:
+            listed = await self._all() if self._listed is None else self._listed
+            start = bisect.bisect_left(listed, first)
+            if listed[start : start + 1] == [first]:
+                wanted = listed[start : start + PARALLEL]
+                bodies = await asyncio.gather(*map(self._one, wanted))
+                self._read = {number: body for number, body in zip(wanted, bodies, strict=True) if body is not None}
+        return self._read.get(first)
+
+    async def before(self, id: int) -> int:
+        """Give the first event of the page that has this one; of the whole log if there is none."""
+        listed = await self._all()
+        place = bisect.bisect_right(listed, id)
+        return listed[place - 1] if place else 1
+
+    async def _all(self) -> list[int]:
+        names = await self._store.names(self._run, PREFIX)
+        self._listed = [int(name[len(PREFIX) :]) for name in names]
+        return self._listed
+
+    async def _one(self, first: int) -> _Body | None:
+        body = await self._store.get(self._run, _name(first))
+        return None if body is None else wire.decode(body, _Body)
+
+
 def _take(found: list[Event], events: Sequence[tuple[float, bytes]], first: int, after: int) -> int:
     found += [Event(number, *event) for number, event in enumerate(events, first) if number > after]
     return first + len(events)
@@ -138,13 +223,6 @@ def _fill(found: list[Event], tail: Sequence[wire.Page], expected: int, after: i
         if page.first <= expected < page.first + len(page.events):
             expected = _take(found, page.events[expected - page.first :], expected, after)
     return expected
-
-
-def of(tail: Sequence[wire.Page], after: int) -> list[Event]:
-    """Give the events with ids above ``after`` that follow it in pages that are at hand."""
-    found: list[Event] = []
-    _fill(found, tail, after + 1, after)
-    return found
 
 
 def _name(first: int) -> str:

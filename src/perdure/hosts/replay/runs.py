@@ -21,6 +21,9 @@ LONGEST_POLL_SECONDS: Final = 1.0
 END_PATIENCE_SECONDS: Final = 30.0
 """How long a termination waits for a worker to carry it out."""
 
+FEW_REQUESTS: Final = 10
+"""For more it costs less to list what is decided than to ask for each."""
+
 UNHEARD_SECONDS: Final = 10.0
 """A run that has not heard of a decision for so long is told again, when it is looked at."""
 
@@ -81,15 +84,11 @@ class ReplayRuns:
 
     async def get(self, run_id: str) -> runs.Run | None:
         """Give a run, or None for an unknown id."""
-        started, state = await asyncio.gather(self._starts.find(run_id), self._engine.get(run_id))
-        return await self._shown(run_id, started, state)
+        return await self._shown(run_id, await self._engine.get(run_id))
 
     async def wait(self, run_id: str, seconds: float) -> runs.Run | None:
         """Give a run as soon as it has ended, or as it stands when the time is over."""
-        started = await self._starts.find(run_id)
-        if started is None:
-            return None
-        return await self._shown(run_id, started, await self._engine.wait(run_id, seconds))
+        return await self._shown(run_id, await self._engine.wait(run_id, seconds))
 
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
         """Answer an open request; durable when it returns."""
@@ -158,7 +157,7 @@ class ReplayRuns:
         if state is None or bound is None:
             return []
         await self._seal(state)
-        found = await self._read(state, after, limit)
+        found = await self._log.reader(run_id, after).read(limit, *state.tail)
         return await self._told(bound, run_id, found)
 
     async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
@@ -170,13 +169,13 @@ class ReplayRuns:
         bound = self._bound(state)
         if bound is None:
             return
+        reader = self._log.reader(run_id, after)
         delay = FIRST_POLL_SECONDS
         while state is not None:
             await self._seal(state)
-            found = await self._read(state, after, 1000)
+            found = await reader.read(log.AT_ONCE, *state.tail)
             for event in await self._told(bound, run_id, found):
                 yield event
-                after = event.id
             if not found and state.ended:
                 return
             delay = FIRST_POLL_SECONDS if found else min(delay * 2, LONGEST_POLL_SECONDS)
@@ -251,7 +250,11 @@ class ReplayRuns:
 
     # How a run is shown.
 
-    async def _shown(self, run_id: str, started: starts.Started | None, state: client.State | None) -> runs.Run | None:
+    async def _shown(self, run_id: str, state: client.State | None) -> runs.Run | None:
+        if state is not None and self._bound(state) is not None:
+            return await self._run(state, None)
+        # The engine may not know of it yet; or it is no run, or one of a workflow that is gone.
+        started = await self._starts.find(run_id)
         if started is None:
             return None
         if state is not None:
@@ -291,7 +294,7 @@ class ReplayRuns:
         if status is not None and status.requests:
             seen = bound.values_of(state.id)
             # What is decided is open no more, whether the run has heard of it or not.
-            decided = frozenset(await self._records.names(state.id, wire.REQUEST))
+            decided = await self._decided(state.id, status.requests)
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
             for asked in status.requests:
                 if wire.request_record(asked) in decided:
@@ -301,6 +304,14 @@ class ReplayRuns:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
+
+    async def _decided(self, run_id: str, asked: Sequence[run_state.Request]) -> frozenset[str]:
+        """Give the names of the records of what became of requests, as far as they are there."""
+        names = [wire.request_record(request) for request in asked]
+        if len(names) > FEW_REQUESTS:
+            return frozenset(await self._records.names(run_id, wire.REQUEST))
+        bodies = await asyncio.gather(*(self._records.get(run_id, name) for name in names))
+        return frozenset(name for name, body in zip(names, bodies, strict=True) if body is not None)
 
     async def _tell_again(self, run_id: str, request: run_state.Request) -> None:
         """Wake a run that has not heard of a decision: who was accepted may have died before it was told."""
@@ -333,10 +344,6 @@ class ReplayRuns:
 
         return await asyncio.to_thread(told) if found else []
 
-    async def _read(self, state: client.State, after: int, limit: int) -> list[log.Event]:
-        """Give events; the log is not asked for what the run itself says, nor for what it says is not there yet."""
-        return await self._log.latest(state.id, after, state.tail, limit)
-
     async def _seal(self, state: client.State) -> None:
         """Close the log of a run that could not do so itself: it was ended from outside, or the engine gave it up."""
         if state.status == "Terminated":
@@ -349,13 +356,12 @@ class ReplayRuns:
 
     async def _was_asked(self, bound: hosted.Bound, state: client.State, request_id: str) -> runs.Accepted:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
-        after = 0
-        while page := await self._read(state, after, 1000):
+        reader = self._log.reader(state.id)
+        while page := await reader.read(log.AT_ONCE, *state.tail):
             for event in page:
                 type, data = bound.event_fields(event.data)
                 if type == "request_info" and data.get("requestId") == request_id:
                     return "answered"
-            after = page[-1].id
         return "unknown"
 
     def _fits(self, state: client.State, query: runs.Query) -> bool:

@@ -133,7 +133,7 @@ class ReplaySessions:
     ) -> sessions.Turn | None:
         over = math.inf if seconds is None else time.monotonic() + seconds
         delay = FIRST_POLL_SECONDS
-        after: int | None = None
+        reader: log.Reader | None = None
         while True:
             # In this order: a session that was there afterwards had not been deleted when the receipt was looked for.
             ref = await self._receipt(life, correlation_id)
@@ -145,10 +145,8 @@ class ReplaySessions:
                 if delay > FIRST_POLL_SECONDS:
                     await self._settle(life, turn.number)
                 return turn
-            if after is None:
-                after = _shown_from(state)
-            for event in await self._log.latest(life, after, state.tail):
-                after = event.id
+            reader = reader or self._log.reader(life, _shown_from(state))
+            for event in await reader.read(log.AT_ONCE, *state.tail):
                 told = records.decode_told(event.data)
                 if told.correlation_id == correlation_id and told.failure is not None:
                     return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, told.failure)

@@ -142,9 +142,9 @@ class BasicsSuite:
         """A stored input is compared like an inline one."""
         text = "x" * 100_000
         await bench.start("echo", "r1", text)
-        done = await bench.ended("r1")
-        assert done.output == [text]
-        assert done.input_digest == options.digest(bench.accept("echo", text)[0])
+        assert (await bench.ended("r1")).output == [text]
+        again, _ = await bench.start("echo", "r1", "another")
+        assert again.input_digest == options.digest(bench.accept("echo", text)[0])
 
     async def test_an_unknown_run_is_none(self, bench: Bench) -> None:
         """Nothing is made up for an id that no run has."""
