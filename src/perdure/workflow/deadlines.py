@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from perdure.payloads import refs
 from perdure.workflow import events, policy, protocol, run_state
 
 DEADLINE: Final = "deadline"
@@ -20,6 +21,30 @@ class Expiry(msgspec.Struct, frozen=True, array_like=True):
     """The call of an activity that gives the answer to a request whose deadline has passed."""
 
     request: run_state.Request
+
+
+class Given(NamedTuple):
+    """What becomes of a request after its deadline has passed.
+
+    Attributes:
+        request: The request.
+        answer: Its answer; None if it was withdrawn.
+        told: Whether somebody was accepted with that answer before the deadline gave one.
+    """
+
+    request: str
+    answer: run_state.Answer | None = None
+    told: bool = False
+
+
+def answered(message: refs.Ref, *, told: bool) -> run_state.StepResult:
+    """Give the result of an expiry whose request has its answer: from somebody, or from an earlier attempt."""
+    return run_state.StepResult((run_state.Sent(message),), told=told)
+
+
+def withdrawn_before(request: run_state.Request) -> run_state.StepResult:
+    """Give the result of an expiry whose request somebody had withdrawn."""
+    return run_state.StepResult(withdrawn=(request.id,))
 
 
 def opened(
@@ -42,9 +67,11 @@ def opened(
 
 
 def closed(host: protocol.Host, request: run_state.Request) -> None:
-    """Stop the clock of a request."""
+    """Stop the clock of a request; what an escalation says from here on, another under its id does not hear."""
     if request.deadline:
         host.cancel(f"{DEADLINE}/{request.id}")
+    else:
+        host.cancel(f"{EXPIRED}/{request.id}")
 
 
 def withdrawn(host: protocol.Host, state: run_state.RunState, result: run_state.StepResult) -> None:
@@ -67,8 +94,8 @@ def resume(host: protocol.Host, state: run_state.RunState, name: Name) -> None:
 
 def passed(
     host: protocol.Host, state: run_state.RunState, landed: protocol.Landed, name: Name
-) -> tuple[run_state.RunState, run_state.Answer | None]:
-    """Take in a landing; gives the answer if one is due now. What concerns no open request changes nothing."""
+) -> tuple[run_state.RunState, Given | None]:
+    """Take in a landing; gives what becomes of a request now. What concerns no open request changes nothing."""
     kind, _, request_id = landed.key.partition("/")
     request = next((asked for asked in state.requests if asked.id == request_id), None)
     if request is None:
@@ -86,4 +113,6 @@ def passed(
         host.emit(events.of("warning", state.superstep, request.executor, fields=fields))
         return state, None
     result: run_state.StepResult = landed.value
-    return state, run_state.Answer(request.id, result.messages[0].ref) if result.messages else None
+    if not result.messages:
+        return state, Given(request.id) if result.withdrawn else None
+    return state, Given(request.id, run_state.Answer(request.id, result.messages[0].ref), result.told)

@@ -73,14 +73,14 @@ _results: Final = msgspec.msgpack.Decoder(run_state.StepResult)
 _inputs: Final = msgspec.msgpack.Decoder(RunInput)
 _outputs: Final = msgspec.msgpack.Decoder(RunOutput)
 _answers: Final = msgspec.msgpack.Decoder(run_state.Answer)
-_withdrawals: Final = msgspec.msgpack.Decoder(tuple[str, ...])
+_withdrawals: Final = msgspec.msgpack.Decoder(tuple[str | run_state.Asked, ...])
 _statuses: Final = msgspec.msgpack.Decoder(RunStatus)
 
 decode_output: Callable[[bytes], RunOutput] = _outputs.decode
 decode_input: Callable[[bytes], RunInput] = _inputs.decode
 decode_status: Callable[[bytes], RunStatus] = _statuses.decode
 encode_answer: Callable[[run_state.Answer], bytes] = _encoder.encode
-encode_withdrawal: Callable[[tuple[str, ...]], bytes] = _encoder.encode
+encode_withdrawal: Callable[[tuple[str | run_state.Asked, ...]], bytes] = _encoder.encode
 decode_answer: Callable[[bytes], run_state.Answer] = _answers.decode
 encode_result: Callable[[run_state.StepResult], bytes] = _encoder.encode
 
@@ -191,11 +191,15 @@ class WorkflowOrchestrator:
                 return _withdraw(host, state, _withdrawals.decode(landed.value))
             if landed.key != ANSWER:
                 return state
-            given: run_state.Answer | None = decode_answer(landed.value)
+            given = decode_answer(landed.value)
         else:
-            state, given = deadlines.passed(host, state, landed, self._activity)
-            by = {"by": "deadline"}
-        answered = state if given is None else run_state.answer(state, given)
+            state, found = deadlines.passed(host, state, landed, self._activity)
+            if found is None:
+                return state
+            if found.answer is None:
+                return _withdraw(host, state, (found.request,))
+            given, by = found.answer, {} if found.told else {"by": "deadline"}
+        answered = run_state.answer(state, given)
         if answered is not state:
             request, message = answered.answers[-1]
             deadlines.closed(host, request)
@@ -206,8 +210,10 @@ class WorkflowOrchestrator:
         return answered
 
 
-def _withdraw(host: protocol.Host, state: run_state.RunState, ids: tuple[str, ...]) -> run_state.RunState:
-    left = run_state.withdraw(state, ids)
+def _withdraw(
+    host: protocol.Host, state: run_state.RunState, which: tuple[str | run_state.Asked, ...]
+) -> run_state.RunState:
+    left = run_state.withdraw(state, which)
     if left is state:
         return state
     for request in left.withdrawn[len(state.withdrawn) :]:

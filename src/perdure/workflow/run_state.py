@@ -103,6 +103,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
         intermediates: A page of intermediate outputs; kept inside sub-workflows only, whose parent is given them.
         entered: The sub-workflow with what it was given due: it has its turn before the step is over.
         withdrawn: Ids of requests that need no answer any more.
+        told: Whether the message is an answer that somebody was accepted with before a deadline gave one.
     """
 
     messages: tuple[Sent, ...] = ()
@@ -118,6 +119,7 @@ class StepResult(msgspec.Struct, frozen=True, array_like=True):
     intermediates: refs.Ref | None = None
     entered: RunState | None = None
     withdrawn: tuple[str, ...] = ()
+    told: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -126,10 +128,19 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         request: The id of the request.
         message: The answer, of the type that was asked for.
+        superstep: When the request was made: a later one may have its id. 0 for whichever is open.
     """
 
     request: str
     message: refs.Ref
+    superstep: int = 0
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A request as it was made: a later one may have its id."""
+
+    request: str
+    superstep: int
 
 
 class Buffered(msgspec.Struct, frozen=True, array_like=True):
@@ -258,20 +269,24 @@ def view(state: RunState, position: int) -> snapshot.Snapshot:
 def land(state: RunState, position: int, result: StepResult) -> RunState:
     """Take in a result; what it asks is open from here on, while its siblings go on."""
     landed = (*state.landed[:position], result, *state.landed[position + 1 :])
-    requests = state.requests
+    requests, expired = state.requests, state.expired
     if result.requests:
         # Asked again under an id that is open already, a request takes the place of the one before.
         again = {request.id for request in result.requests}
         requests = (*(request for request in requests if request.id not in again), *result.requests)
+        expired = tuple(name for name in expired if name not in again)
     if result.withdrawn:
         requests = tuple(request for request in requests if request.id not in result.withdrawn)
-    return msgspec.structs.replace(state, landed=landed, requests=requests, failure=state.failure or result.failure)
+        expired = tuple(name for name in expired if name not in result.withdrawn)
+    return msgspec.structs.replace(
+        state, landed=landed, requests=requests, expired=expired, failure=state.failure or result.failure
+    )
 
 
 def answer(state: RunState, given: Answer) -> RunState:
     """Take in an answer; one to a request that is not open changes nothing."""
     for position, request in enumerate(state.requests):
-        if request.id == given.request:
+        if request.id == given.request and given.superstep in (0, request.superstep):
             return msgspec.structs.replace(
                 state,
                 requests=(*state.requests[:position], *state.requests[position + 1 :]),
@@ -281,11 +296,14 @@ def answer(state: RunState, given: Answer) -> RunState:
     return state
 
 
-def withdraw(state: RunState, ids: Collection[str]) -> RunState:
+def withdraw(state: RunState, which: Collection[str | Asked]) -> RunState:
     """Take in that requests are withdrawn; those that are not open change nothing."""
-    gone = tuple(request for request in state.requests if request.id in ids)
+    gone = tuple(
+        request for request in state.requests if request.id in which or Asked(request.id, request.superstep) in which
+    )
     if not gone:
         return state
+    ids = {request.id for request in gone}
     return msgspec.structs.replace(
         state,
         requests=tuple(request for request in state.requests if request.id not in ids),

@@ -50,7 +50,9 @@ class Beside:
         if aside.what == "outputs":
             return await self._outputs(aside)
         found = [await self._records.get(aside.instance, str(name)) for name in aside.value]
-        return texts.pack([texts.decode(body, texts.Heard) for body in found if body is not None])
+        heard = [texts.decode(body, texts.Heard) for body in found if body is not None]
+        # What a deadline has decided its own activity tells, as what it is.
+        return texts.pack([each for each in heard if each.at])
 
     async def _accept(self, aside: wire.Aside) -> str:
         bound = self._bounds.get(aside.name)

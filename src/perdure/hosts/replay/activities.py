@@ -6,7 +6,7 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from perdure import errors, tracebacks
 from perdure.hosts.replay import log, wire
@@ -80,6 +80,11 @@ class Activities:
         if activity is None:
             return _held(LookupError(f"No worker that was asked has the activity {name!r}."))
         call = wire.decode_call(task.call)
+        if isinstance(call, deadlines.Expiry):
+            return await self._expire(instance_id, activity, task, call)
+        return await self._work(instance_id, activity, task, call)
+
+    async def _work(self, instance_id: str, activity: protocol.Activity, task: wire.Task, call: Any) -> wire.Reply:
         self._hold_at_hand(instance_id)
         try:
             async with asyncio.timeout(task.patience or None):
@@ -98,22 +103,37 @@ class Activities:
             return _failed(error)
         finally:
             self._let_go_of_oldest(instance_id)
-        data = outcome.data
-        if isinstance(call, deadlines.Expiry):
-            data = await self._first_answer(instance_id, call.request, outcome)
-        return wire.Reply("result", data)
+        return wire.Reply("result", outcome.data)
 
-    async def _first_answer(self, run: str, request: run_state.Request, outcome: protocol.Outcome) -> bytes:
-        """Give the answer that a deadline found; none if somebody was accepted before, who wakes the run."""
-        result: run_state.StepResult = outcome.value
-        if not result.messages:
-            return outcome.data
-        answer = orchestrator.encode_answer(run_state.Answer(request.id, result.messages[0].ref))
-        body = wire.encode(wire.Heard(orchestrator.ANSWER, answer))
-        name = wire.request_record(request)
-        if await self._records.put_if_absent(run, name, body) or await self._records.get(run, name) == body:
-            return outcome.data
-        return orchestrator.encode_result(run_state.StepResult())
+    async def _expire(
+        self, run: str, activity: protocol.Activity, task: wire.Task, call: deadlines.Expiry
+    ) -> wire.Reply:
+        """Give what becomes of a request whose deadline has passed: what its record says, written here if by nobody."""
+        request = call.request
+        if (told := await self._told(run, request)) is not None:
+            return told
+        reply = await self._work(run, activity, task, call)
+        found = wire.decode(reply.data, run_state.StepResult) if reply.kind == "result" else None
+        if found is not None and found.messages:
+            answer = run_state.Answer(request.id, found.messages[0].ref, request.superstep)
+            heard = wire.Heard(orchestrator.ANSWER, orchestrator.encode_answer(answer))
+            if await self._records.put_if_absent(run, wire.request_record(request), wire.encode(heard)):
+                return reply
+        # Somebody may have been accepted meanwhile.
+        return await self._told(run, request) or reply
+
+    async def _told(self, run: str, request: run_state.Request) -> wire.Reply | None:
+        """Give what is decided of a request: who was accepted may have died before the run was told."""
+        body = await self._records.get(run, wire.request_record(request))
+        if body is None:
+            return None
+        heard = wire.decode(body, wire.Heard)
+        if heard.name == orchestrator.WITHDRAWAL:
+            result = deadlines.withdrawn_before(request)
+        else:
+            answer = orchestrator.decode_answer(heard.data)
+            result = deadlines.answered(answer.message, told=heard.at > 0)
+        return wire.Reply("result", orchestrator.encode_result(result))
 
     def _hold_at_hand(self, run: str) -> None:
         self._at_hand[run] = self._at_hand.get(run, 0) + 1

@@ -105,7 +105,7 @@ class ReplayRuns:
         )
         # The answer's payload before the answer: whoever sees one finds the other.
         await self._payloads.put(run_id, blobs)
-        answer = orchestrator.encode_answer(run_state.Answer(request_id, ref))
+        answer = orchestrator.encode_answer(run_state.Answer(request_id, ref, request.superstep))
         return await self._decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
 
     async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
@@ -120,10 +120,10 @@ class ReplayRuns:
         status = _status(state)
         asked = () if status is None else status.requests
         ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(run_id).decode)
-        told = await self._decide(run_id, request, _withdrawal(request_id))
+        told = await self._decide(run_id, request, _withdrawal(request))
         for other in asked:
             if told == "accepted" and other.id in ids and other.id != request_id:
-                await self._decide(run_id, other, _withdrawal(other.id))
+                await self._decide(run_id, other, _withdrawal(other))
         return told
 
     async def _decide(self, run_id: str, request: run_state.Request, heard: wire.Heard) -> runs.Accepted:
@@ -396,8 +396,9 @@ def _open(state: client.State, request_id: str) -> run_state.Request | None:
     return next((asked for asked in status.requests if asked.id == request_id), None) if status else None
 
 
-def _withdrawal(request_id: str) -> wire.Heard:
-    return wire.Heard(orchestrator.WITHDRAWAL, orchestrator.encode_withdrawal((request_id,)), time.time())
+def _withdrawal(request: run_state.Request) -> wire.Heard:
+    which = run_state.Asked(request.id, request.superstep)
+    return wire.Heard(orchestrator.WITHDRAWAL, orchestrator.encode_withdrawal((which,)), time.time())
 
 
 def _status(state: client.State) -> orchestrator.RunStatus | None:
