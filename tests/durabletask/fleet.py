@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import uuid
 from collections.abc import Iterator
 
 from tests.durabletask.scheduler import Scheduler
@@ -36,12 +37,17 @@ class Fleet:
         folder: The app's folder.
         scheduler: The scheduler; its address is taken when a process is started.
         shared: The folder that they share.
+        account: Instead, the connection string of the storage account that they share.
     """
 
-    def __init__(self, folder: pathlib.Path, scheduler: Scheduler, shared: pathlib.Path | None = None) -> None:
+    def __init__(
+        self, folder: pathlib.Path, scheduler: Scheduler, shared: pathlib.Path | None = None, account: str = ""
+    ) -> None:
         self.folder = folder
         self.shared = shared or folder / "shared"
         self.scheduler = scheduler
+        self.account = account
+        self.taskhub = f"fleet{uuid.uuid4().hex[:8]}" if account else "fleet"
         self._stack = contextlib.ExitStack()
         self.workers: list[served.Served] = []
 
@@ -61,9 +67,9 @@ class Fleet:
 
     def _start(self, command: str, *options: str) -> served.Served:
         arguments: list[str | pathlib.Path] = [sys.executable, "-m", "perdure.cli", command, self.folder, *options]
-        arguments += ["--scheduler", self.scheduler.address, "--taskhub", "fleet"]
-        arguments += ["--payloads", self.shared]
-        made = served.Served(arguments, {})
+        arguments += ["--scheduler", self.scheduler.address, "--taskhub", self.taskhub]
+        arguments += ["--payloads", "blob" if self.account else self.shared]
+        made = served.Served(arguments, {"AzureWebJobsStorage": self.account} if self.account else {})
         self._stack.callback(made.close)
         return made
 
@@ -84,9 +90,11 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def of(folder: pathlib.Path, scheduler: Scheduler, app: str, shared: pathlib.Path | None = None) -> Iterator[Fleet]:
+def of(
+    folder: pathlib.Path, scheduler: Scheduler, app: str, shared: pathlib.Path | None = None, *, account: str = ""
+) -> Iterator[Fleet]:
     """Give the fleet of an app."""
-    made = Fleet(served.write_app(folder, app, header=HEADER), scheduler, shared)
+    made = Fleet(served.write_app(folder, app, header=HEADER), scheduler, shared, account)
     try:
         yield made
     finally:

@@ -45,6 +45,21 @@ class Lease:
     activity: backend.ActivityWorkItem | None
 
 
+class Door(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """Turns every call away while it is closed."""
+
+    def __init__(self) -> None:
+        self.closed: tuple[grpc.StatusCode, str] | None = None
+        self.turned_away = 0
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        if self.closed is None:
+            return continuation(handler_call_details)
+        self.turned_away += 1
+        code, details = self.closed
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: context.abort(code, details))
+
+
 class Scheduler(backend.InMemoryOrchestrationBackend):
     """A scheduler on a free port of this machine."""
 
@@ -55,12 +70,13 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self._leased = 0
         self._killed: set[str] = set()
         self.address = ""
+        self.door = Door()
         self.bytes = 0
 
     def start(self) -> str:
         self._shutdown_event.clear()
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
-        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
+        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), interceptors=[self.door], options=options)
         stubs.add_TaskHubSidecarServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
         self._server.start()

@@ -136,10 +136,10 @@ async def test_health_says_whether_work_is_taken(world: Any) -> None:
     assert well.status_code == 200
     assert well.json() == {"status": "healthy", "agents": [], "agent_count": 0}
 
-    world.runs.up = False
+    world.runs.down = "The scheduler does not answer."
     ill = await world.client.get("health")
     assert ill.status_code == 503
-    assert ill.json()["status"] == "unhealthy"
+    assert (ill.json()["status"], ill.json()["reason"]) == ("unhealthy", "The scheduler does not answer.")
 
 
 async def test_health_shows_the_agents(serve: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ def start(place: str, port: int | None, host: str | None, hub: str | None, log_j
     command.start(place, port=port, host=host, hub=hub, log_json=log_json, replay=replay)
 
 
+def _hush_grpc() -> None:
+    """Have gRPC write no lines of its own about connections; it looks at this when it is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 _SCHEDULER = click.option(
     "--scheduler",
     metavar="URL",
@@ -61,6 +67,7 @@ def worker(
     place: str, scheduler: str, taskhub: str | None, payloads: str | None, concurrency: int, log_json: bool
 ) -> None:
     """Run an app's workflows as a worker of Durable Task Scheduler; several share the work."""
+    _hush_grpc()
     from perdure.cli import scheduler as command
 
     command.work(place, scheduler, taskhub, payloads, concurrency=concurrency, log_json=log_json)
@@ -84,6 +91,7 @@ def serve(
     log_json: bool,
 ) -> None:
     """Serve the HTTP API in front of workers of Durable Task Scheduler."""
+    _hush_grpc()
     from perdure.cli import scheduler as command
 
     command.serve(place, scheduler, taskhub, payloads, port=port, host=host, log_json=log_json)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from perdure import _version
 from perdure import app as apps
 from perdure.cli import start
-from perdure.hosts.durabletask import front, hub, sdk
+from perdure.hosts.durabletask import connection_log, front, hub, sdk
 from perdure.hosts.local import loading, logs, settings
 from perdure.hosts.local.functions import sdk as functions
 
@@ -92,7 +92,11 @@ def _run(place: str, port: int | None, host: str | None, log_json: bool, main: M
     told = settings.load(file.parent, os.environ, host=host, port=port)
     told.apply(os.environ)
     logs.pass_through(as_json=log_json)
-    logging.getLogger("perdure.durabletask").setLevel(logging.WARNING)
+    spoken = logging.getLogger("perdure.durabletask")
+    spoken.setLevel(logging.WARNING)
+    spoken.addFilter(connection_log.Connection())
+    # Each try to sign in would be 14 lines; that it fails is told once, with what to do.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     app = loading.load(file)
     asyncio.run(main(app, told, logs.RunLog(as_json=log_json)))
 
@@ -109,17 +113,23 @@ async def _opened(
 
 
 async def _until(stop: start.Stop, opened: hub.Hub, log: logs.RunLog) -> None:
-    """Wait until somebody says stop; tell of a scheduler that does not answer, and of one that does again."""
+    """Wait until somebody says stop; tell of a scheduler that cannot be used, and of one that can again."""
     connected = opened.connect()
     asked = asyncio.create_task(stop.asked())
-    up = True
+    told: str | None = None
     try:
         while not asked.done():
-            answers = await connected.healthy()
-            if answers is not up:
-                up = answers
-                where = f"The scheduler at {opened.where.url}"
-                log.note(f"{where} answers." if up else f"{where} does not answer. It is asked again and again.")
+            found = await connected.fault()
+            # The details change from one try to the next; what to do about it does not.
+            kind = None if found is None else found.remedy or found.message
+            if kind != told:
+                log.note(
+                    f"The scheduler at {opened.where.url} answers."
+                    if found is None
+                    else f"{found} It is asked again and again.",
+                    None if found is None else "yellow",
+                )
+                told = kind
             await asyncio.wait([asked], timeout=FIRST_ANSWER_SECONDS)
     finally:
         asked.cancel()

@@ -10,8 +10,10 @@ from perdure.routes import site as sites
 
 async def health(site: sites.Site, request: messages.Request) -> messages.Reply:
     """``GET health``: 200, or 503 when the host cannot take work; without a key only the status is shown."""
-    healthy = await site.runs.healthy()
+    trouble = await site.runs.trouble()
+    healthy = trouble is None
     shown: dict[str, Any] = {"status": "healthy" if healthy else "unhealthy"}
     if request.authorised:
+        shown |= {} if healthy else {"reason": trouble}
         shown |= {"agents": list(site.agents), "agent_count": len(site.agents)}
     return messages.json(shown, 200 if healthy else 503, {"cache-control": "no-store"})

@@ -14,6 +14,9 @@ Status = Literal["Pending", "Running", "Completed", "Failed", "Terminated", "Sus
 DELTA: Final = "delta"
 """The type of an event that is said and not recorded."""
 
+STOPPING: Final = "The host is stopping."
+"""The trouble of a host that is about to end."""
+
 ENDED: frozenset[str] = frozenset({"Completed", "Failed", "Terminated"})
 
 
@@ -214,6 +217,6 @@ class Runs(Protocol):
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
         ...
 
-    async def healthy(self) -> bool:
-        """Say whether the host can take work."""
+    async def trouble(self) -> str | None:
+        """Say what keeps the host from taking work; None where nothing does."""
         ...

@@ -82,7 +82,7 @@ class MemoryRuns:
 
     def __init__(self, programs: Mapping[str, Program], clock: Callable[[], float] = time.time) -> None:
         self.programs = dict(programs)
-        self.up = True
+        self.down: str | None = None
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._followers = 0
@@ -249,9 +249,9 @@ class MemoryRuns:
         del self._live[run_id]
         return True
 
-    async def healthy(self) -> bool:
-        """Say what ``up`` says."""
-        return self.up
+    async def trouble(self) -> str | None:
+        """Say what ``down`` says."""
+        return self.down
 
     async def close(self) -> None:
         """End every program."""

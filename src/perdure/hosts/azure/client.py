@@ -105,13 +105,13 @@ class DurableClient:
         states = [await self._state(status) for status in found if not str(status.instance_id).startswith("@")]
         return [state for state in states if state is not None]
 
-    async def healthy(self) -> bool:
-        """Say whether the engine answers."""
+    async def trouble(self) -> str | None:
+        """Say why the engine does not answer; None where it does."""
         try:
             await self._status("perdure-health")
-        except errors.HubError:
-            return False
-        return True
+        except errors.HubError as error:
+            return str(error)
+        return None
 
     async def _start(self, name: str, instance_id: str, call: str) -> bool:
         async with told():

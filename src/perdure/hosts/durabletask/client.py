@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
+from azure.core import exceptions
 from durabletask import client as durable
 
 from perdure import errors
@@ -26,6 +27,11 @@ LONGEST_WAIT_SECONDS: Final = 25.0
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
 HEALTH_SECONDS: Final = 2.0
+SIGN_IN_SECONDS: Final = 15.0
+"""How long the first answer of a scheduler may take to which one signs in: the Azure CLI alone takes some of it."""
+
+_AWAY: Final = "Is the endpoint right, and does it run? What was accepted is kept."
+_ROLE: Final = "The identity needs the role Durable Task Data Contributor on the task hub."
 
 _STATUSES: Final[dict[durable.OrchestrationStatus, runs.Status]] = {
     durable.OrchestrationStatus.RUNNING: "Running",
@@ -43,17 +49,21 @@ class SchedulerClient:
 
     Args:
         where: The scheduler.
-        credential: For a secure one.
+        credential: For a secure one; closed with the client.
+        waits_at_once: How many wait in calls that the scheduler answers when a run ends.
     """
 
     def __init__(self, where: sdk.Address, credential: Any = None, *, waits_at_once: int = WAITS_AT_ONCE) -> None:
         self._where = where
+        self._credential = credential
         self._inner = sdk.make_client(where, credential)
         self._waits = asyncio.Semaphore(waits_at_once)
 
     async def close(self) -> None:
         """Hang up."""
         await self._inner.close()
+        if self._credential is not None:
+            await self._credential.close()
 
     async def start(self, name: str, instance_id: str, call: str) -> bool:
         """Start an orchestration; False if there is one of this id."""
@@ -118,14 +128,22 @@ class SchedulerClient:
             found = await self._inner.get_all_orchestration_states(asked)
         return [state for state in map(_state, found) if state is not None]
 
-    async def healthy(self) -> bool:
-        """Say whether the scheduler answers."""
+    async def trouble(self) -> str | None:
+        """Say why the scheduler cannot be used; None where it can."""
+        found = await self.fault()
+        return None if found is None else str(found)
+
+    async def fault(self) -> errors.HubError | None:
+        """Say why the scheduler cannot be used, and what to do; None where it can."""
+        patience = SIGN_IN_SECONDS if self._where.secure else HEALTH_SECONDS
         try:
-            async with asyncio.timeout(HEALTH_SECONDS):
+            async with asyncio.timeout(patience):
                 await self.get("perdure-health")
-        except (TimeoutError, errors.HubError):
-            return False
-        return True
+        except TimeoutError:
+            return errors.HubError(f"{self._named()} does not answer within {patience:g} s.", _AWAY)
+        except errors.HubError as error:
+            return error
+        return None
 
     async def _start(self, name: str, instance_id: str, call: str, policy: Any) -> bool:
         async with self._told():
@@ -145,19 +163,30 @@ class SchedulerClient:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            where = f"the scheduler at {self._where.url} (task hub {self._where.taskhub!r})"
-            details = error.details() or error.code().name
-            if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            code = error.code()
+            details = (error.details() or code.name).rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+            if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
                 raise errors.HubError(
-                    f"It is not allowed to use {where}: {details}",
-                    "The identity needs the role Durable Task Data Contributor on the task hub.",
+                    f"{self._named()} does not let this identity use the task hub {self._where.taskhub!r}: {details}",
+                    f"{_ROLE} The scheduler's list of allowed addresses must have this one.",
                 ) from error
-            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise errors.HubError(f"{self._named()} does not answer: {details}", _AWAY) from error
+            if code == grpc.StatusCode.NOT_FOUND:
                 raise errors.HubError(
-                    f"It was not possible to reach {where}: {details}",
-                    "Is the endpoint right, and does it run? What was accepted is kept.",
+                    f"{self._named()} has no task hub {self._where.taskhub!r}: {details}",
+                    "Make it (az durabletask taskhub create), or name another one with --taskhub or TASKHUB_NAME; the "
+                    "emulator has the one called default, and those of its DTS_TASK_HUB_NAMES.",
                 ) from error
-            raise errors.HubError(f"There was an error of {where}: {error.code().name}: {details}") from error
+            raise errors.HubError(f"{self._named()} failed: {code.name}: {details}") from error
+        except exceptions.ClientAuthenticationError as error:
+            raise errors.HubError(
+                f"No sign-in to {self._named(start='the')}: {str(error).strip().splitlines()[0]}",
+                "Run az login, or give the host an identity. An emulator asks for none: its address is http://...",
+            ) from error
+
+    def _named(self, *, start: str = "The") -> str:
+        return f"{start} scheduler at {self._where.url}"
 
 
 @contextlib.contextmanager
@@ -165,7 +194,7 @@ def _unless(code: grpc.StatusCode) -> Any:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        if error.code() != code:
+        if error.code() != code or "task hub" in (error.details() or "").lower():
             raise
 
 

@@ -80,7 +80,7 @@ class BridgedRuns(Bridge):
     def __init__(self, inner: runs.Runs, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._inner = inner
-        self._healthy = True
+        self._trouble: str | None = None
 
     # What changes something is not abandoned when the client leaves: it may be half done.
 
@@ -157,16 +157,16 @@ class BridgedRuns(Bridge):
         """Give a run's events as they come."""
         return self._stream(lambda: self._inner.follow(run_id, after, live=live))
 
-    async def healthy(self) -> bool:
-        """Say whether the host can take work; what it said last, while user code blocks the engine's loop."""
+    async def trouble(self) -> str | None:
+        """Say what keeps the host from taking work; what it said last, while user code blocks the engine's loop."""
         try:
             async with asyncio.timeout(HEALTH_PATIENCE_SECONDS):
-                self._healthy = await self._call(self._inner.healthy)
+                self._trouble = await self._call(self._inner.trouble)
         except TimeoutError:
-            return self._healthy
-        except errors.HubError:
-            return False
-        return self._healthy
+            return self._trouble
+        except errors.HubError as error:
+            return str(error)
+        return self._trouble
 
 
 class _Call(Generic[T]):
@@ -273,4 +273,4 @@ class _Pump(Generic[T]):
 
 
 def _stopping() -> errors.HubError:
-    return errors.HubError("The host is stopping.", "Ask again once it is up.")
+    return errors.HubError(runs.STOPPING, "Ask again once it is up.")

@@ -19,6 +19,7 @@ from perdure.hosts.replay import client, runs
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import records
 from perdure.payloads.stores import folder_store
+from perdure.routes import runs as routes
 
 KEPT: Final = "beside"
 """The folder in a hub's folder that stands for Blob Storage."""
@@ -70,9 +71,9 @@ class ReplayedRuns(runs.ReplayRuns):
 
     stopping = False
 
-    async def healthy(self) -> bool:
-        """Say whether the host can take work."""
-        return not self.stopping
+    async def trouble(self) -> str | None:
+        """Say what keeps the host from taking work; None where nothing does."""
+        return routes.STOPPING if self.stopping else None
 
 
 def output(given: bytes) -> bytes:
@@ -162,9 +163,9 @@ class InstancesClient:
             if cursor is None:
                 return found
 
-    async def healthy(self) -> bool:
-        """Say whether the engine answers."""
-        return True
+    async def trouble(self) -> str | None:
+        """Say why the engine does not answer: it does, being here."""
+        return None
 
     async def _state(self, state: instances.State | None, *, outputs: bool = True) -> client.State | None:
         if state is None:

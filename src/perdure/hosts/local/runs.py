@@ -173,9 +173,9 @@ class EngineRuns:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
         return await self._engine.purge(run_id)
 
-    async def healthy(self) -> bool:
-        """Say whether the host can take work."""
-        return not self.stopping
+    async def trouble(self) -> str | None:
+        """Say what keeps the host from taking work; None where nothing does."""
+        return runs.STOPPING if self.stopping else None
 
     def shown(self, view: records.InstanceView, *, outputs: bool = True) -> runs.Run:
         """Give a run as clients see it, out of what the engine says of it."""

@@ -94,6 +94,6 @@ class Client(Protocol):
         """Give the orchestrations created from one time up to another, without their outputs, in any order."""
         ...
 
-    async def healthy(self) -> bool:
-        """Say whether the engine answers."""
+    async def trouble(self) -> str | None:
+        """Say why the engine does not answer; None where it does."""
         ...

@@ -217,9 +217,9 @@ class ReplayRuns:
         await self._starts.forget(run_id)
         return True
 
-    async def healthy(self) -> bool:
-        """Say whether the engine answers."""
-        return await self._engine.healthy()
+    async def trouble(self) -> str | None:
+        """Say why the engine does not answer; None where it does."""
+        return await self._engine.trouble()
 
     async def outputs(self, run_id: str, seconds: float) -> list[Any]:
         """Wait for a run's end and give its outputs as they were yielded.
