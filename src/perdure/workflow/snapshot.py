@@ -15,10 +15,13 @@ import msgspec
 from perdure.payloads import refs
 
 LAYER_LIMIT_BYTES: Final = 2048
+"""What one activity changes travels up to this."""
+
+FOLD_BYTES: Final = 1024
 """Changes beyond this are folded into the base by the next activity."""
 
-FOLD_ENTRIES: Final = 8
-"""How many inline changes one activity folds into the base, if what is left can travel: bounds the pages it writes."""
+FOLD_ENTRIES: Final = 16
+"""How many inline changes one activity folds into the base, if what is left is little: bounds the pages it writes."""
 
 LEAF_ENTRIES: Final = 8
 HASH_BYTES: Final = 16
@@ -161,14 +164,14 @@ def put_all(snapshot: Snapshot, layers: Iterable[Layer]) -> Snapshot:
 def needs_folding(snapshot: Snapshot) -> bool:
     """Say whether the next activity should write a new base."""
     return any(layer.stored is not None for layer in snapshot.layers) or (
-        sum(size(layer.changes) for layer in snapshot.layers) > LAYER_LIMIT_BYTES
+        sum(size(layer.changes) for layer in snapshot.layers) > FOLD_BYTES
     )
 
 
 def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob]) -> Folded:
     """Write a new base that contains some inline changes, or all layers if one of them is stored.
 
-    What is left can travel: a step that changes many keys has as many folded by the next.
+    What is left is little: a step that changes many keys has as many folded by the next.
     """
     everything: dict[str, refs.Ref | None] = {}
     for layer in snapshot.layers:
@@ -179,7 +182,7 @@ def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob]) -> Folded:
         by_page = sorted(everything, key=_hash)
         left = size(tuple(everything.items()))
         count = 0
-        while count < len(by_page) and (count < FOLD_ENTRIES or left > LAYER_LIMIT_BYTES):
+        while count < len(by_page) and (count < FOLD_ENTRIES or left > FOLD_BYTES):
             left -= size(((by_page[count], everything[by_page[count]]),))
             count += 1
         everything = {name: everything[name] for name in by_page[:count]}

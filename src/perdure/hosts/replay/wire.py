@@ -1,4 +1,4 @@
-"""What travels through an engine that takes texts: encoded structs in base64."""
+"""What travels through an engine that takes texts: encoded structs, compressed, in base64."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from perdure.agents import records as turns
+from perdure.payloads import compression
 from perdure.workflow import deadlines, orchestrator, protocol, run_state
 
 T = TypeVar("T")
@@ -166,7 +167,7 @@ def request_record(request: run_state.Request) -> str:
 
 def pack(value: Any) -> str:
     """Encode a struct as a text."""
-    return base64.b64encode(_encoder.encode(value)).decode("ascii")
+    return base64.b64encode(compression.pack_small(_encoder.encode(value))).decode("ascii")
 
 
 def unpack(text: str, kind: type[T]) -> T:
@@ -175,7 +176,7 @@ def unpack(text: str, kind: type[T]) -> T:
     Raises:
         ValueError: If it is none.
     """
-    return _decoder(kind).decode(base64.b64decode(text))
+    return _decoder(kind).decode(compression.unpack(base64.b64decode(text)))
 
 
 def encode(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Compression of stored payloads, where it pays."""
+"""Compression of payloads, where it pays."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ else:
 
 _RAW, _ZSTD = b"\x00", b"\x01"
 _SMALLEST_BYTES = 1024
+_SMALLEST_SENT_BYTES = 256
 _SAMPLE_BYTES = 4096
 _LEVEL = 1
 _PARALLEL_BYTES = 256 * 1024
@@ -34,6 +35,15 @@ def pack(body: bytes) -> bytes:
     return _RAW + body
 
 
+def pack_small(body: bytes) -> bytes:
+    """Give the bytes to send for a small body that travels often: compressed if that saves anything."""
+    if len(body) > _SMALLEST_SENT_BYTES:
+        packed = zstd.compress(body, _LEVEL)
+        if len(packed) < len(body):
+            return _ZSTD + packed
+    return _RAW + body
+
+
 def unpack(packed: bytes) -> bytes:
     """Give back what ``pack`` was given.
 
@@ -47,9 +57,9 @@ def unpack(packed: bytes) -> bytes:
         try:
             return zstd.decompress(memoryview(packed)[1:])
         except zstd.ZstdError as exc:
-            raise errors.CodecError(f"A stored payload does not decompress: {exc}.") from exc
+            raise errors.CodecError(f"A payload does not decompress: {exc}.") from exc
     raise errors.CodecError(
-        f"A stored payload has the unknown format byte {kind!r}.", "A newer perdure may have written it."
+        f"A payload has the unknown format byte {kind!r}.", "A newer perdure may have written it."
     )
 
 
