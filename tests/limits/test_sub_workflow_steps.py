@@ -94,7 +94,7 @@ async def test_a_step_inside_costs_the_same_whatever_the_sub_workflow_keeps(monk
     monkeypatch.setattr(activity.Activities, "__call__", counted)
     async with local.LocalHost(AgentFunctionApp(workflow=build())) as host:
         started = await host.start("flow", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             async for event in host.runs.follow(started):
                 if event.type == "parked":
                     break
