@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from perdure.engine import instance, records, rows, writer
-from perdure.payloads.stores import compression
+from perdure.payloads import compression
 from perdure.workflow import protocol
 
 SMALL_LIMIT_BYTES = 64 * 1024

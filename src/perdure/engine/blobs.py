@@ -10,8 +10,7 @@ from typing import NamedTuple
 import apsw
 
 from perdure.engine import batch, hub, reader, writer
-from perdure.payloads import refs, store
-from perdure.payloads.stores import compression
+from perdure.payloads import compression, refs, store
 
 
 class _Job(NamedTuple):

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from perdure import errors
-from perdure.payloads.stores import compression
+from perdure.payloads import compression
 
 TEXT = b"".join(b"Dear customer %d, your order %d is late.\n" % (n, n * n) for n in range(30_000))
 NOISE = random.Random(1).randbytes(1 << 20)

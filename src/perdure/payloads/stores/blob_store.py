@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from perdure.payloads import refs, store
-from perdure.payloads.stores import blob_container, compression
+from perdure.payloads import compression, refs, store
+from perdure.payloads.stores import blob_container
 
 PARALLEL_PACKING_BYTES: Final = 256 * 1024
 _WRITER: Final = "writer"

@@ -18,8 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from perdure import errors
-from perdure.payloads import refs, store
-from perdure.payloads.stores import compression
+from perdure.payloads import compression, refs, store
 
 _PAYLOADS: Final = "p"
 _RECORDS: Final = "r"

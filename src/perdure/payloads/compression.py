@@ -58,9 +58,7 @@ def unpack(packed: bytes) -> bytes:
             return zstd.decompress(memoryview(packed)[1:])
         except zstd.ZstdError as exc:
             raise errors.CodecError(f"A payload does not decompress: {exc}.") from exc
-    raise errors.CodecError(
-        f"A payload has the unknown format byte {kind!r}.", "A newer perdure may have written it."
-    )
+    raise errors.CodecError(f"A payload has the unknown format byte {kind!r}.", "A newer perdure may have written it.")
 
 
 def _compress(body: bytes) -> bytes:
