@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from tests import polling
 from tests.unit.replay import endings
 
 from perdure.agents import hosted as agents
@@ -71,10 +71,7 @@ class Replayed:
         state = await self._client.get(instance_id)
         if "." in instance_id:
             # A child's: it is there only after its parents' turns.
-            async with asyncio.timeout(benches.PATIENCE_SECONDS):
-                while state is None:
-                    await asyncio.sleep(0.01)
-                    state = await self._client.get(instance_id)
+            state = await polling.until(lambda: self._client.get(instance_id), lambda state: state is not None)
         if state is None or state.ended:
             return False
         await self._client.raise_event(instance_id, wire.EVENT, wire.pack(wire.Heard(name, data)))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import pathlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from agent_framework import Agent, Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+from tests import polling
 
 from perdure import AgentFunctionApp, WorkflowHitlContext
 from perdure.testing import LocalHost, ScriptedChatClient
@@ -92,13 +92,12 @@ class Client:
     async def post_text(self, url: str, text: str, **headers: str) -> httpx.Response:
         return await self._http.post(url, content=text, headers={"Content-Type": "text/plain", **headers})
 
-    async def polled(self, url: str, there: Any) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                status: dict[str, Any] = (await self.get(url)).json()
-                if there(status):
-                    return status
-                await asyncio.sleep(0.01)
+    async def polled(self, url: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        async def status() -> dict[str, Any]:
+            found: dict[str, Any] = (await self.get(url)).json()
+            return found
+
+        return await polling.until(status, there)
 
 
 @contextlib.asynccontextmanager

@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.host import served
+from tests.host import gates, served
 
-APP = """
+APP = (
+    gates.CODE
+    + """
 import signal
 
 from agent_framework import WorkflowExecutor, response_handler
@@ -44,8 +46,8 @@ class Step(Executor):
     @response_handler
     async def hear(self, text: str, answer: str, ctx: WorkflowContext[str, str]) -> None:
         told(f"heard {answer}")
-        while (HERE / "die").exists() and not (HERE / "accepted").exists():
-            await asyncio.sleep(0.005)
+        if (HERE / "die").exists():
+            await held("accepted")
         die_at(f"heard {answer}")
         await ctx.yield_output(f"{text} {answer}: {' '.join(ctx.get_state('done'))}")
 
@@ -72,6 +74,7 @@ for level in ("deeper", "child"):
 
 app = AgentFunctionApp(workflow=workflow)
 """
+)
 
 
 def pending(url: str) -> list[dict[str, Any]]:
@@ -117,12 +120,12 @@ def test_an_answer_accepted_with_200_is_heard_two_levels_down_after_a_kill_while
     tmp_path: pathlib.Path,
 ) -> None:
     folder = served.write_app(tmp_path / "app", APP)
-    with served.start(folder) as host:
+    with gates.Gate() as gate, served.start(folder, GATE_PORT=gate.port) as host:
         served.post(host.url, "x", run_id="r")
         (asked,) = parked(host.url)
         (folder / "die").write_text("heard yes")
         assert respond(host.url, asked["requestId"], "yes") == 200
-        (folder / "accepted").write_text("")
+        gate.open()
         assert host.ended() == -signal.SIGKILL, host.output
     (folder / "die").unlink()
     with served.start(folder) as host:

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import sys
 import uuid
 from collections.abc import Iterator
 
 from tests.durabletask.scheduler import Scheduler
-from tests.host import served
+from tests.host import gates, served
 
-HEADER = (
-    served.HEADER
-    + '''
-from agent_framework import response_handler
-
-
-async def held(name: str) -> None:
-    """Say who is here, and wait to be let go."""
-    (HERE / "held").mkdir(exist_ok=True)
-    (HERE / "held" / f"{name}.{os.getpid()}").touch()
-    while not (HERE / "go").exists():
-        await asyncio.sleep(0.01)
-
-
-'''
-)
+HEADER = f"{served.HEADER}\nfrom agent_framework import response_handler\n\n{gates.CODE}"
 
 
 class Fleet:
@@ -49,6 +33,7 @@ class Fleet:
         self.account = account
         self.taskhub = f"fleet{uuid.uuid4().hex[:8]}" if account else "fleet"
         self._stack = contextlib.ExitStack()
+        self._gate = self._stack.enter_context(gates.Gate())
         self.workers: list[served.Served] = []
 
     def worker(self, *, connected: bool = True) -> served.Served:
@@ -58,7 +43,7 @@ class Fleet:
         self.workers.append(made)
         if connected:
             made.expect(r"worker: scheduler")
-            self.scheduler.until(lambda: self.scheduler.workers > known)
+            self.scheduler.until_connected(known + 1)
         return made
 
     def serve(self) -> str:
@@ -69,20 +54,19 @@ class Fleet:
         arguments: list[str | pathlib.Path] = [sys.executable, "-m", "perdure.cli", command, self.folder, *options]
         arguments += ["--scheduler", self.scheduler.address, "--taskhub", self.taskhub]
         arguments += ["--payloads", "blob" if self.account else self.shared]
-        made = served.Served(arguments, {"AzureWebJobsStorage": self.account} if self.account else {})
+        account = {"AzureWebJobsStorage": self.account} if self.account else {}
+        made = served.Served(arguments, {"GATE_PORT": self._gate.port, **account})
         self._stack.callback(made.close)
         return made
 
     def holder(self, name: str) -> served.Served:
         """Wait until a worker is held in a step; gives that worker."""
-        place = self.folder / "held"
-        self.scheduler.until(lambda: place.exists() and any(file.startswith(f"{name}.") for file in os.listdir(place)))
-        pids = {file.rpartition(".")[2] for file in os.listdir(place) if file.startswith(f"{name}.")}
-        return next(worker for worker in self.workers if str(worker.process.pid) in pids)
+        pids = self._gate.came(name)
+        return next(worker for worker in self.workers if worker.process.pid in pids)
 
     def go(self) -> None:
         """Let go whoever is held."""
-        (self.folder / "go").touch()
+        self._gate.open()
 
     def close(self) -> None:
         """End all processes."""

@@ -7,8 +7,7 @@ another when that breaks; what an earlier life of an orchestration had scheduled
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +64,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
 
     def __init__(self) -> None:
         super().__init__(port=0, max_history_size=1_000_000)
+        self._news = threading.Condition(self._lock)
         self._streams: list[Stream] = []
         self._leases: dict[str, Lease] = {}
         self._leased = 0
@@ -97,21 +97,19 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
                 self._killed.add(stream.worker)
                 self._drop(stream)
 
-    def quiet(self) -> bool:
-        """Say whether no turn of any orchestration is due or under way."""
-        with self._lock:
-            return not self._orchestration_queue and not self._orchestration_in_flight
-
     def until_quiet(self) -> None:
-        """Wait until no turn is due or under way."""
-        self.until(self.quiet)
+        """Wait until no turn of any orchestration is due or under way."""
+        with self._news:
+            assert self._news.wait_for(self._quiet, PATIENCE_SECONDS), "turns did not come to an end"
 
-    def until(self, true: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
-        """Wait until something is so; what is asked has no way to say it by itself."""
-        over = time.monotonic() + patience
-        while not true():
-            assert time.monotonic() < over, "it did not come to be so"
-            time.sleep(0.002)
+    def until_connected(self, workers: int) -> None:
+        """Wait until so many workers are connected."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.workers >= workers, PATIENCE_SECONDS), "a worker did not come"
+
+    def _quiet(self) -> bool:
+        queued = [self._instances.get(instance_id) for instance_id in self._orchestration_queue]
+        return not self._orchestration_in_flight and not any(one and one.pending_events for one in queued)
 
     def GetWorkItems(self, request: Any, context: Any) -> Iterator[Any]:
         stream = Stream(context)
@@ -119,6 +117,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             if stream.worker in self._killed:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "this worker is dead")
             self._streams.append(stream)
+            self._news.notify_all()
         context.add_callback(lambda: self._drop(stream))
         for item in super().GetWorkItems(request, cast(grpc.ServicerContext, stream)):
             with self._lock:
@@ -141,7 +140,10 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             self.bytes += request.ByteSize()
             if self._leases.pop(request.completionToken, None) is None:
                 return messages.CompleteTaskResponse()
-            return super().CompleteOrchestratorTask(request, context)
+            try:
+                return super().CompleteOrchestratorTask(request, context)
+            finally:
+                self._news.notify_all()
 
     def AbandonTaskOrchestratorWorkItem(self, request: Any, context: Any) -> Any:
         with self._lock:
@@ -181,6 +183,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             return
         instance = self._instances.get(lease.instance_id)
         self._orchestration_in_flight.discard(lease.instance_id)
+        self._news.notify_all()
         if instance is None:
             return
         instance.pending_events[:0] = instance.dispatched_events

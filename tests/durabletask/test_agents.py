@@ -12,7 +12,7 @@ import httpx
 import mcp
 import pytest
 from agent_framework import Agent, AgentSession, Message
-from tests import borrowed
+from tests import borrowed, polling
 from tests.agents import (
     test_approvals,
     test_crash,
@@ -43,8 +43,6 @@ NOT_HERE = {
     # Its app hosts nothing that a worker runs.
     "test_an_app_without_a_health_check_has_no_such_route",
 }
-
-PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -78,9 +76,7 @@ def files(folder: pathlib.Path, text: bytes) -> list[pathlib.Path]:
 
 async def until_gone(folder: pathlib.Path, text: bytes) -> None:
     """Wait until nothing in the store says something; it is deleted in the background."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await asyncio.to_thread(files, folder, text):
-            await asyncio.sleep(0.01)
+    await polling.until(lambda: asyncio.to_thread(files, folder, text), lambda found: not found)
 
 
 async def test_twenty_sessions_at_once_hear_only_themselves(scheduler: Scheduler) -> None:
@@ -123,9 +119,9 @@ async def test_a_turn_sent_as_the_session_expires_is_accepted_when_it_is_sure_wh
         talk = world.World(host)  # type: ignore[arg-type]  # what it uses of a host, this one has
         assert (await talk.say("one", session_id="s1")).json()["response"] == "one"
         await host.dismiss()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await talk.call("GET", "agents/helper/sessions/s1")).status_code != 404:
-                await asyncio.sleep(0.01)
+        await polling.until(
+            lambda: talk.call("GET", "agents/helper/sessions/s1"), lambda answer: answer.status_code == 404
+        )
         sending = asyncio.create_task(talk.say("two", session_id="s1", correlation_id="k", wait_for_response=False))
         accepted, _ = await asyncio.wait([sending], timeout=0.5)
         assert not accepted

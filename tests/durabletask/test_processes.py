@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 
+from tests import polling
 from tests.durabletask import fleet
 from tests.durabletask.scheduler import Scheduler
 from tests.host import served
@@ -127,6 +128,11 @@ def test_a_worker_that_does_not_know_where_the_api_is_says_so(tmp_path: pathlib.
         hub.worker(connected=False).expect("PERDURE_BASE_URL is not set")
 
 
+def healthy(url: str) -> None:
+    """Wait until the front is connected: it has a connection of its own, which comes back in its own time."""
+    polling.blocking_until(lambda: served.http.get(f"{url}/health").status_code, lambda code: code == 200)
+
+
 def test_a_scheduler_that_does_not_answer_is_waited_for(tmp_path: pathlib.Path, scheduler: Scheduler) -> None:
     """At the start and in the middle; nothing that was accepted is lost."""
     scheduler.stop()
@@ -139,16 +145,15 @@ def test_a_scheduler_that_does_not_answer_is_waited_for(tmp_path: pathlib.Path, 
         assert scheduler.address in refused.json()["error"]
         assert served.http.get(f"{url}/health").status_code == 503
         scheduler.start()
-        scheduler.until(lambda: scheduler.workers == 1)
-        # The front has a connection of its own, which comes back in its own time.
-        scheduler.until(lambda: served.http.get(f"{url}/health").status_code == 200)
+        scheduler.until_connected(1)
+        healthy(url)
         assert served.post(url, "0 1", run_id="r").status_code == 202
         hub.holder("middle")
         scheduler.stop()
         assert served.post(url, "1 1", run_id="s").status_code == 503
         hub.go()
         scheduler.start()
-        scheduler.until(lambda: served.http.get(f"{url}/health").status_code == 200)
+        healthy(url)
         assert served.finished(url, "r")["output"] == [f"0 {STEPS * 2_000}"]
         assert served.post(url, "1 1", run_id="s").status_code == 202
         assert served.finished(url, "s")["output"] == [f"1 {STEPS * 2_000}"]

@@ -6,6 +6,7 @@ from typing import Never
 
 import pytest
 from agent_framework import Executor, Workflow, WorkflowBuilder, WorkflowContext, executor, handler, response_handler
+from tests import polling
 from tests.durabletask import hosting
 from tests.workflow import support
 
@@ -13,6 +14,7 @@ from perdure import errors
 from perdure.hosts.durabletask import hub
 from perdure.hosts.replay import runs
 from perdure.payloads import records, refs, store
+from perdure.routes import runs as routed
 
 
 class Away:
@@ -76,6 +78,10 @@ def flow(gate: asyncio.Event, entered: asyncio.Event) -> Workflow:
     return WorkflowBuilder(name="flow", start_executor=first, output_from="all").add_edge(first, second).build()
 
 
+def waits(run: routed.Run | None) -> bool:
+    return run is not None and "waitingFor" in (run.custom_status or {})
+
+
 async def test_a_store_that_is_away_holds_a_run_up_and_fails_nothing() -> None:
     """The status says why; when the store is back the run goes on."""
     away, gate, entered = Away(), asyncio.Event(), asyncio.Event()
@@ -85,14 +91,13 @@ async def test_a_store_that_is_away_holds_a_run_up_and_fails_nothing() -> None:
         await entered.wait()
         away.now = True
         gate.set()
-        async with asyncio.timeout(20):
-            while (waiting := await host.runs.get(run)) is None or not (waiting.custom_status or {}).get("waitingFor"):
-                await asyncio.sleep(0.02)
+        waiting = await polling.until(lambda: host.runs.get(run), waits)
         with pytest.raises(errors.HubError, match="journey"):
             await host.start("flow", "cd")
         away.now = False
         assert await host.outputs(run) == [20_000]
         told = await host.runs.events(run)
+    assert waiting is not None and waiting.custom_status is not None
     assert "on a journey" in waiting.custom_status["waitingFor"]
     assert waiting.status == "Running"
     assert [event.id for event in told] == list(range(1, len(told) + 1))
@@ -119,9 +124,9 @@ async def test_looking_at_a_run_asks_for_what_became_of_its_requests_and_no_more
         run = await host.start("asks", open)
         if not open:
             await host.outputs(run)
-        async with asyncio.timeout(20):
-            while (looked := await host.runs.get(run)) is None or len(looked.requests) < open:
-                await asyncio.sleep(0.02)
+        await polling.until(
+            lambda: host.runs.get(run), lambda looked: looked is not None and len(looked.requests) == open
+        )
         kept.asked.clear()
         looked = await host.runs.get(run)
     assert looked is not None

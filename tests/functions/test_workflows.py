@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
+from tests import polling
 
 ROOT = "/runtime/webhooks/durabletask"
 
 
 async def parked(app: Any, run: str) -> None:
     """Wait until a run is there and waits for an answer."""
-    while app.host.engine.view(run) is None:
-        await asyncio.sleep(0)
+    await polling.until(lambda: app.host.engine.view(run), lambda view: view is not None)
     async for event in app.host.runs.follow(run):
         if event.type == "parked":
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import socket
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ class Debugger:
     """
 
     def __init__(self, port: int) -> None:
-        self._socket = _connected(port)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
         self._stream = self._socket.makefile("rb")
         self._numbers = itertools.count(1)
         self._waiting: list[Message] = []
@@ -80,23 +79,3 @@ class Debugger:
         assert length, "the debug server hung up"
         message: Message = json.loads(self._stream.read(length))
         return message
-
-
-def free_port() -> int:
-    """Give a port that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _connected(port: int) -> socket.socket:
-    # It tells nobody when it listens: whoever attaches tries until it does.
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

@@ -17,21 +17,23 @@ APP = """
     app = AgentFunctionApp(workflow=WorkflowBuilder(name="flow", start_executor=shout).build())
 """
 
+DEBUGPY = ["--log-to-stderr", "--listen", "127.0.0.1:0", "--wait-for-client"]
+LISTENS = r"accepting incoming client connections on \S+:(\d+)"
+
 
 def test_a_breakpoint_in_an_executor_is_hit(tmp_path: pathlib.Path) -> None:
     folder = served.write_app(tmp_path / "app", APP)
     file = folder / "function_app.py"
     lines = file.read_text().splitlines()
     (line,) = (number for number, text in enumerate(lines, 1) if "# the breakpoint" in text)
-    port = debugger.free_port()
     with (
         served.start(
             folder,
-            prefix=["-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client"],
+            prefix=["-Xfrozen_modules=off", "-m", "debugpy", *DEBUGPY],
             wait=False,
             PYDEVD_DISABLE_FILE_VALIDATION="1",
         ) as host,
-        debugger.Debugger(port) as attached,
+        debugger.Debugger(int(host.expect(LISTENS)[1])) as attached,
         futures.ThreadPoolExecutor(1) as threads,
     ):
         attached.ask("initialize", adapterID="test", clientID="test", pathFormat="path", linesStartAt1=True)

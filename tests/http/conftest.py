@@ -82,6 +82,7 @@ class World:
     runs: memory_runs.MemoryRuns
     site: sites.Site
     url: str
+    entered: asyncio.Event
     gate: asyncio.Event
 
     async def start(self, workflow: str = "echo", run_id: str = "r1", body: str = "hello") -> httpx.Response:
@@ -111,9 +112,10 @@ async def serve() -> AsyncIterator[Serve]:
         around: Callable[[Any], Any] = lambda store: store,
         **settings: Any,
     ) -> World:
-        gate = asyncio.Event()
+        entered, gate = asyncio.Event(), asyncio.Event()
 
         async def gated(value: refs.Ref, emit: memory_runs.Emit) -> list[Any]:
+            entered.set()
             await gate.wait()
             return ["opened"]
 
@@ -129,7 +131,7 @@ async def serve() -> AsyncIterator[Serve]:
         prefix = f"{site.prefix}/" if site.prefix else ""
         client = httpx.AsyncClient(base_url=f"{url}/{prefix}", timeout=30)
         opened.append((client, web, store))
-        return World(client, store, site, url, gate)
+        return World(client, store, site, url, entered, gate)
 
     yield serving
     for client, web, store in opened:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
+from tests import polling
 
 from perdure.routes import events
 
@@ -127,9 +127,7 @@ async def test_a_reader_that_leaves_frees_its_follower(world: Any) -> None:
                 break
         assert world.runs.followers == 1
 
-    async with asyncio.timeout(5):
-        while world.runs.followers:
-            await asyncio.sleep(0)
+    await polling.until(lambda: world.runs.followers, lambda followers: followers == 0)
 
 
 async def test_a_head_request_opens_no_stream(world: Any) -> None:

@@ -6,11 +6,11 @@ import contextlib
 import json
 import pathlib
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
+from tests import polling
 from tests.host import served
 from tests.samples import requests
 
@@ -87,11 +87,7 @@ class Tried:
 
     def until(self, title: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Send a request again and again until its answer is as wanted: an orchestration's status is not pushed."""
-        deadline = time.monotonic() + served.PATIENCE_SECONDS
-        while not holds(answer := self.ask(title)):
-            assert time.monotonic() < deadline, answer
-            time.sleep(0.05)
-        return answer
+        return polling.blocking_until(lambda: self.ask(title), holds)
 
     def _value(self, name: str, variables: Mapping[str, str]) -> str:
         if name in variables:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -16,6 +15,7 @@ import httpx
 import mcp
 import mcp_types as types
 import pytest
+from tests import polling
 from tests.azurite import emulator
 from tests.worker import extension, library
 
@@ -224,9 +224,11 @@ async def test_a_person_answers_a_run_on_the_worker(
 
 async def _until(client: httpx.AsyncClient, run: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Ask after a run until it is as wanted, or has failed: nothing is pushed to a client there."""
-    async with asyncio.timeout(library.PATIENCE_SECONDS):
-        while True:
-            status: dict[str, Any] = (await client.get(f"/workflow/approval/status/{run}")).json()
-            if holds(status) or status["runtimeStatus"] == "Failed":
-                return status
-            await asyncio.sleep(0.05)
+
+    async def ask() -> dict[str, Any]:
+        status: dict[str, Any] = (await client.get(f"/workflow/approval/status/{run}")).json()
+        return status
+
+    return await polling.until(
+        ask, lambda status: holds(status) or status["runtimeStatus"] == "Failed", library.PATIENCE_SECONDS
+    )

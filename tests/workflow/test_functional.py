@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from agent_framework import FunctionalWorkflowDefinition, RunContext, step, workflow
+from tests import polling
 from tests.people import desk
 from tests.workflow import functions, support
 
@@ -322,9 +322,9 @@ async def test_a_terminated_run_leaves_no_step_running(calls: list[str]) -> None
     async with desk.hosted(desk.app_of(functions.endless)) as start:
         at = await start(4)
         await at.happened("superstep_started", 2)
-        await asyncio.wait_for(functions.reached("forever"), 10)
+        await polling.until(lambda: calls, lambda calls: "forever" in calls)
         assert await at.host.runs.terminate(at.run, "enough")
-        await asyncio.wait_for(functions.reached("cancelled"), 10)
+        await polling.until(lambda: calls, lambda calls: "cancelled" in calls)
 
     assert calls == ["double 4", "forever", "cancelled"]
 

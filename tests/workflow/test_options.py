@@ -24,6 +24,7 @@ from agent_framework import (
     tool,
 )
 from agent_framework_orchestrations import SequentialBuilder
+from tests import polling
 from tests.workflow import support, teams
 
 from perdure import errors, testing
@@ -194,9 +195,10 @@ async def test_a_run_keeps_its_options_over_a_restart_and_waits_for_a_tool_that_
         await entered.wait()
     gate.set()
     async with testing.LocalHost(support.app_of(build()), hub=tmp_path) as host:
-        async with asyncio.timeout(20):
-            while (found := await host.runs.get(run)) is None or found.custom_status is None:
-                await asyncio.sleep(0)
+        found = await polling.until(
+            lambda: host.runs.get(run), lambda found: found is not None and found.custom_status is not None
+        )
+        assert found is not None and found.custom_status is not None
         assert "needs the runtime tool 'forecast', which the app no longer has" in found.custom_status["waitingFor"]
     async with testing.LocalHost(support.app_of(build(), runtime_tools=[forecast]), hub=tmp_path) as host:
         (output,) = await host.outputs(run)
