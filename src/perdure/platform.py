@@ -1,7 +1,8 @@
-"""What differs between operating systems: the lock that gives a hub a single owner."""
+"""What differs between operating systems: the lock that gives a hub a single owner, and how a signal wakes a loop."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pathlib
 import sys
@@ -23,6 +24,9 @@ if sys.platform == "win32":
             os.lseek(handle, 0, os.SEEK_SET)
         return True
 
+    def wake_on(signal_number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a signal wake a loop, where loops do not see to it themselves, as they do on Windows."""
+
 else:
     import fcntl
 
@@ -32,6 +36,14 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def wake_on(signal_number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a signal wake a loop; call it before ``signal.signal``, whose handler it replaces.
+
+        A handler of ``signal.signal`` runs when the main thread next does: a signal that comes as the loop goes to
+        sleep, or on another thread, would be heard of when something else wakes it.
+        """
+        loop.add_signal_handler(signal_number, lambda: None)
 
 
 class Locked(Exception):

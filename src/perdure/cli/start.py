@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from perdure import _version
+from perdure import _version, platform
 from perdure import app as apps
 from perdure.hosts.local import loading, logs, settings
 from perdure.hosts.local.functions import listing
@@ -71,6 +71,7 @@ class Stop:
         for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
             number = getattr(signal, name, None)
             if number is not None:
+                platform.wake_on(number, self._loop)
                 signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
