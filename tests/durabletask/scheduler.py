@@ -49,14 +49,22 @@ class Door(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
 
     def __init__(self) -> None:
         self.closed: tuple[grpc.StatusCode, str] | None = None
-        self.turned_away = 0
+        self._news = threading.Condition()
+        self._turned_away = 0
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         if self.closed is None:
             return continuation(handler_call_details)
-        self.turned_away += 1
+        with self._news:
+            self._turned_away += 1
+            self._news.notify_all()
         code, details = self.closed
         return grpc.unary_unary_rpc_method_handler(lambda request, context: context.abort(code, details))
+
+    def until_turned_away(self, times: int) -> None:
+        """Wait until so many calls were turned away."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._turned_away >= times, PATIENCE_SECONDS), "nobody came"
 
 
 class Scheduler(backend.InMemoryOrchestrationBackend):

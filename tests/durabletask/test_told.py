@@ -45,10 +45,10 @@ def test_a_scheduler_that_is_away_is_told_once_and_once_when_it_is_back(
     with fleet.of(tmp_path / "app", scheduler, APP) as hub:
         worker = hub.worker(connected=False)
         worker.expect("does not answer: nobody is here")
-        scheduler.until(lambda: scheduler.door.turned_away >= 3)
+        scheduler.door.until_turned_away(3)
         scheduler.door.closed = None
         worker.expect(rf"scheduler at {scheduler.address} answers")
-        scheduler.until(lambda: scheduler.workers == 1)
+        scheduler.until_connected(1)
         worker.signal(signal.SIGTERM)
         assert worker.ended() == 0
         said = [line for line in worker.lines if "does not answer" in line or "WARNING" in line or "status =" in line]
