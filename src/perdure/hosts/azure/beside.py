@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from perdure import errors
-from perdure.hosts.azure import wire
+from perdure.hosts.azure import statuses, wire
 from perdure.hosts.replay import starts
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import records, store
@@ -44,8 +44,10 @@ class Beside:
         if aside.what == "accept":
             return await self._accept(aside)
         if aside.what == "status":
-            text = str(aside.value)
-            await self._records.put_if_absent(aside.instance, wire.name_of(text), text.encode())
+            named = {f"{statuses.RECORD}{statuses.name_of(str(text))}": str(text) for text in aside.value}
+            await asyncio.gather(
+                *(self._records.put_if_absent(aside.instance, name, text.encode()) for name, text in named.items())
+            )
             return ""
         if aside.what == "outputs":
             return await self._outputs(aside)

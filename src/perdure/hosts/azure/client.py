@@ -13,7 +13,7 @@ from urllib.parse import quote
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
 from perdure import errors
-from perdure.hosts.azure import wire
+from perdure.hosts.azure import statuses, wire
 from perdure.hosts.replay import client
 from perdure.payloads import records
 from perdure.routes import runs
@@ -142,7 +142,7 @@ class DurableClient:
             status.created_time.timestamp(),
             status.last_updated_time.timestamp(),
             await wire.ended(status.output, status.instance_id, self._records) if shown == "Completed" else None,
-            await wire.said(status.custom_status, status.instance_id, self._records),
+            await statuses.said(status.custom_status, status.instance_id, self._records),
             failure,
         )
 

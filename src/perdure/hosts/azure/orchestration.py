@@ -15,19 +15,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 import azure.functions as func
-import msgspec
 
-from perdure.hosts.azure import sdk, wire
+from perdure.hosts.azure import sdk, statuses, wire
 from perdure.hosts.replay import life, lives
 from perdure.hosts.replay import wire as texts
-from perdure.workflow import orchestrator, protocol
+from perdure.workflow import protocol
 
 TIMER_HOP_SECONDS: Final = 3 * 86_400.0
 """Longer timers are set in hops: a message of Azure Storage lives for a week at most, and so does the SDK's own way
 round that not give back a timer that is cancelled."""
-
-STATUS_LIMIT_CHARACTERS: Final = 7_500
-"""A custom status takes 16 KiB of UTF-16; a longer one is a record, and the status has its name."""
 
 CALL_LIMIT_BYTES: Final = 256 * 1024
 """The longest input that travels with every life; an orchestrator here cannot read what is stored apart."""
@@ -119,10 +115,12 @@ class _Driver:
         self._inbox = sdk.Inbox()
         self._out: dict[int, _Out] = {}
         self._ordered: dict[int, sdk.Task] = {}
-        self._recorded = ""
+        self._recorded: set[str] = set()
 
     def live(self, living: lives.Replayed, start: texts.Start) -> Steps:
         """Give the engine what the life asks for, and the life what lands, until it is over."""
+        # The life before has seen it written.
+        self._recorded.update(statuses.apart(start.status))
         self._listen()
         turn = living.begin(self._now())
         if start.state is not None and (asked := _undecided(living.said.value)):
@@ -135,6 +133,7 @@ class _Driver:
                 self._schedule(order)
             self._say(living)
             if isinstance(turn.over, texts.Start):
+                yield from self._written(living)
                 self._stop_timers()
                 self._context.continue_as_new(wire.start(turn.over))
                 return None
@@ -145,6 +144,15 @@ class _Driver:
                 end = texts.pack(turn.over)
                 return (yield from self._plain(end)) if self._context.parent_instance_id and not start.child else end
             turn = self._landed(living, (yield from self._inbox.next()))
+
+    def _written(self, living: lives.Replayed) -> Steps:
+        """Wait until what the status names is there, as the next life takes it to be; that asks for all else again."""
+        while any(map(_is_naming, self._out.values())):
+            task = yield from self._inbox.next()
+            if _is_naming(self._out[id(task)]):
+                self._landed(living, task)
+            else:
+                del self._out[id(task)]
 
     def _plain(self, end: str) -> Steps:
         """Give a run's outputs to the hand-written orchestration that called it; how it ended is a record then."""
@@ -272,42 +280,25 @@ class _Driver:
 
     def _say(self, living: lives.Replayed) -> None:
         """Set the custom status: in full on every turn, and never an empty one, which the SDK would leave out."""
-        status = living.said
-        text = texts.pack(status)
-        said = _summary(status.value)
-        if len(text) <= STATUS_LIMIT_CHARACTERS:
-            said = msgspec.structs.replace(said, said=text)
-        else:
-            said = msgspec.structs.replace(said, record=wire.name_of(text))
-            if said.record != self._recorded:
-                self._recorded = said.record
-                self._ask("status", text)
-        self._context.set_custom_status(wire.pack(msgspec.structs.replace(said, waitingFor=status.held[:500])))
+        shown, named = statuses.show(living.said)
+        fresh = [text for name, text in named.items() if name not in self._recorded]
+        if fresh:
+            self._recorded.update(named)
+            self._ask("status", fresh)
+        self._context.set_custom_status(wire.pack(shown))
 
     def _now(self) -> float:
         now: float = self._context.current_utc_datetime.timestamp()
         return now
 
 
-def _summary(said: bytes | None) -> wire.Status:
-    status = _read(said)
-    if status is None:
-        return wire.Status("running")
-    state: Literal["running", "waiting for answers"] = "waiting for answers" if status.idle else "running"
-    return wire.Status(state, status.superstep, len(status.requests))
+def _is_naming(out: _Out) -> bool:
+    return out.aside is not None and out.aside["what"] == "status"
 
 
 def _undecided(said: bytes | None) -> Sequence[str]:
-    status = _read(said)
+    status = statuses.read(said)
     return [] if status is None else [texts.request_record(request) for request in status.requests]
-
-
-def _read(said: bytes | None) -> orchestrator.RunStatus | None:
-    """Read what a run says of itself; None for what is no run's."""
-    try:
-        return None if said is None else orchestrator.decode_status(said)
-    except msgspec.DecodeError:
-        return None
 
 
 def _moment(seconds: float) -> datetime.datetime:

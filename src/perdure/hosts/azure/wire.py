@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,10 +14,6 @@ OUTPUT: Final = "output"
 """Name of the record of how a run has ended whose output is plain."""
 
 T = TypeVar("T")
-
-FIRST_LOOK_SECONDS: Final = 0.05
-LAST_LOOK_SECONDS: Final = 1.0
-"""A status that is too long is written down just after it is named: so it is looked for again and again, up to this."""
 
 ASIDE: Final = "perdure-aside"
 """Name of the activity that does what an orchestration needs beside its steps."""
@@ -51,8 +45,8 @@ class Aside(msgspec.Struct, frozen=True):
         name: The orchestration's durable name.
         what: ``accept`` takes the input of a run that was started by hand, and gives an encoded start; ``unread`` takes
             the names of the records of open requests, and gives what was accepted for them, encoded; ``status`` writes
-            down a status that is too long to be shown; ``outputs`` writes down how a run has ended, and gives its
-            outputs as plain JSON.
+            down the texts that a status names, since they are too long to stand in it; ``outputs`` writes down how a
+            run has ended, and gives its outputs as plain JSON.
         value: What that takes.
     """
 
@@ -77,7 +71,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
         requests: How many requests are open.
         waitingFor: What only another deployment, or the store, can give.
         said: An encoded ``wire.Status``.
-        record: Name of the record that has it where it is too long.
+        asked: Names of the records that have the open requests, where they do not stand in what is said.
+        record: Name of the record of what is said where that is too long.
     """
 
     state: Literal["running", "waiting for answers"]
@@ -85,6 +80,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     requests: int = 0
     waitingFor: str = ""
     said: str = ""
+    asked: tuple[str, ...] = ()
     record: str = ""
 
 
@@ -108,36 +104,6 @@ def unpack(kind: type[T], value: Any) -> T:
 def start(first: wire.Start) -> dict[str, Any]:
     """Give what an orchestration is started with."""
     return pack(Start(wire.pack(first)))
-
-
-def name_of(text: str) -> str:
-    """Name a status by what it says."""
-    return f"status/{hashlib.sha256(text.encode()).hexdigest()[:40]}"
-
-
-async def said(custom: Any, instance: str, kept: records.RecordStore) -> str | None:
-    """Give the encoded ``wire.Status`` that a custom status stands for; None if it is none of ours.
-
-    Args:
-        custom: The custom status.
-        instance: Whose it is.
-        kept: Where a long one is written down.
-    """
-    try:
-        status = unpack(Status, custom)
-    except (ValueError, TypeError):
-        return None
-    delay = FIRST_LOOK_SECONDS
-    while status.record:
-        body = await kept.get(instance, status.record)
-        if body is not None:
-            return body.decode()
-        if delay > LAST_LOOK_SECONDS:
-            return None
-        # It is being written: the turn that named it asked for that.
-        await asyncio.sleep(delay)
-        delay *= 2
-    return status.said
 
 
 async def ended(output: Any, instance: str, kept: records.RecordStore) -> str | None:

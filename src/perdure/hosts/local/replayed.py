@@ -12,7 +12,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 
 from perdure import app as apps
 from perdure.hosts.azure import entities as azure_entities
-from perdure.hosts.azure import hosting, loop, orchestration, wire
+from perdure.hosts.azure import hosting, loop, orchestration, statuses, wire
 from perdure.hosts.azure import sessions as azure_sessions
 from perdure.hosts.local.functions import entities, instances, sdk
 from perdure.hosts.replay import client, runs
@@ -178,6 +178,6 @@ class InstancesClient:
             view.created,
             view.updated,
             await wire.ended(state.output, view.id, self._records) if outputs and view.status == "Completed" else None,
-            await wire.said(state.status.custom, view.id, self._records),
+            await statuses.said(state.status.custom, view.id, self._records),
             view.failure,
         )
