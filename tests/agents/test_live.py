@@ -12,6 +12,7 @@ import httpx
 import pytest
 from agent_framework import Agent, AgentResponse, AgentSession, Message
 from tests.agents import world
+from tests.agents.test_idempotency import Gate
 from tests.agents.test_streams import Listening
 
 from perdure import AgentFunctionApp
@@ -19,9 +20,8 @@ from perdure.testing import ModelServer, ScriptedChatClient
 from perdure.testing.model_server import Reply
 from perdure.workflow import policy
 
-pytestmark = pytest.mark.embedded
-"""Parts of an answer are not told from process to process."""
-
+live = pytest.mark.embedded
+"""Parts of an answer are told while it is given only where the agent is in the process that serves."""
 
 TEXT = "Once upon a time there was a queen."
 EVENTS = {"accept": "text/event-stream"}
@@ -98,6 +98,7 @@ def _text(events: list[Event]) -> str:
     return "".join(_said(data) for kind, data in events if kind == "delta")
 
 
+@live
 async def test_an_answer_is_heard_while_it_is_given_and_ends_with_what_the_plain_one_would_have_been() -> None:
     client = Halting()
     said = ""
@@ -122,6 +123,7 @@ async def test_an_answer_is_heard_while_it_is_given_and_ends_with_what_the_plain
     assert len(client.requests) == 1
 
 
+@live
 async def test_who_leaves_loses_nothing_and_joins_the_turn_with_the_same_key() -> None:
     client = Halting()
     key = {"Idempotency-Key": "k1"}
@@ -141,6 +143,7 @@ async def test_who_leaves_loses_nothing_and_joins_the_turn_with_the_same_key() -
     assert len(client.requests) == 1
 
 
+@live
 async def test_several_hear_the_same_answer() -> None:
     client = Halting()
     async with (
@@ -158,6 +161,7 @@ async def test_several_hear_the_same_answer() -> None:
     assert one[-1] == two[-1] and one[-1][0] == "answer"
 
 
+@live
 async def test_turns_of_a_session_do_not_hear_each_other() -> None:
     client = Halting(["One was.", "Two was."])
     client.go_on.set()
@@ -168,6 +172,7 @@ async def test_turns_of_a_session_do_not_hear_each_other() -> None:
     assert all(_text(events) == events[-1][1]["response"] for events in both)
 
 
+@live
 async def test_an_answer_that_a_killed_host_was_giving_is_given_again_from_the_beginning() -> None:
     client = Halting([TEXT, TEXT])
     async with world.serve(world.app_of(client)) as served:
@@ -204,6 +209,7 @@ async def test_an_agent_that_fails_is_told_in_the_last_event() -> None:
     assert events[0][1]["status"] == "error" and "no story today" in events[0][1]["error"]
 
 
+@live
 async def test_a_stream_that_breaks_and_is_tried_again_is_said_again_under_the_next_number() -> None:
     with ModelServer([Reply(TEXT, cut_after=5), Reply(TEXT)]) as server:
         retry = policy.Retry(attempts=2, first_delay_seconds=0.0, on=Exception)
@@ -219,6 +225,7 @@ async def test_a_stream_that_breaks_and_is_tried_again_is_said_again_under_the_n
     assert events[-1][1]["response"] == TEXT
 
 
+@live
 async def test_a_wait_that_runs_out_ends_the_stream_as_accepted_and_without_one_it_takes_its_time() -> None:
     client = Halting()
     app = world.app_of(client)
@@ -237,6 +244,30 @@ async def test_a_wait_that_runs_out_ends_the_stream_as_accepted_and_without_one_
     assert whole[-1][1]["response"] == TEXT
 
 
+async def test_the_parts_that_are_heard_add_up_to_the_answer_which_is_last() -> None:
+    """Also where the agent is in another process: then the whole is one part."""
+    async with world.serve(world.app_of(ScriptedChatClient([TEXT]))) as served:
+        events = await _heard(served, correlation_id="c1")
+        plain = await served.say("Tell me a story.", session_id="s1", correlation_id="c1")
+
+    assert {kind for kind, _ in events[:-1]} == {"delta"}
+    assert {data["attempt"] for _, data in events[:-1]} == {1}
+    assert {data["data"]["type"] for _, data in events[:-1]} == {"agent_response_update"}
+    assert _text(events) == TEXT
+    assert events[-1] == ("answer", plain.json())
+
+
+async def test_a_stream_that_is_waited_for_no_longer_ends_as_accepted_and_the_turn_goes_on() -> None:
+    gate = Gate()
+    async with world.serve(world.app_of(ScriptedChatClient(gate))) as served:
+        ended = await _heard(served, {**EVENTS, "prefer": "wait=1"}, correlation_id="c1")
+        gate.opened.set()
+        whole = await _heard(served, correlation_id="c1")
+
+    assert [(kind, data["status"]) for kind, data in ended] == [("answer", "accepted")]
+    assert whole[-1][0] == "answer" and whole[-1][1]["response"] == "heard Tell me a story."
+
+
 async def test_what_is_refused_at_the_door_has_a_status_of_its_own() -> None:
     async with world.serve(world.app_of(ScriptedChatClient([]))) as served:
         empty = await served.say("", headers=EVENTS)
@@ -246,6 +277,7 @@ async def test_what_is_refused_at_the_door_has_a_status_of_its_own() -> None:
     assert "error" in empty.json() and "error" in unknown.json()
 
 
+@live
 async def test_what_is_refused_later_is_a_problem_in_the_last_event() -> None:
     client = Halting(["One.", TEXT])
     async with world.serve(world.app_of(client)) as served:
@@ -255,6 +287,21 @@ async def test_what_is_refused_later_is_a_problem_in_the_last_event() -> None:
             await client.halted.wait()
             assert (await served.call("DELETE", "agents/helper/sessions/s2")).status_code == 204
             *_, (last, gone) = [event async for event in events]
+
+    assert (kind, used["status"], used["type"]) == ("problem", 409, "urn:perdure:problem:key-used")
+    assert (last, gone["status"], gone["type"]) == ("problem", 410, "urn:perdure:problem:session-gone")
+
+
+async def test_a_deletion_and_a_key_in_use_are_problems_in_the_last_event() -> None:
+    gate = Gate()
+    async with world.serve(world.app_of(ScriptedChatClient(gate))) as served:
+        async with _asking(served, session_id="s2") as events:
+            await gate.asked.wait()
+            assert (await served.call("DELETE", "agents/helper/sessions/s2")).status_code == 204
+            *_, (last, gone) = [event async for event in events]
+        gate.opened.set()
+        await served.say("Hi", session_id="s1", correlation_id="c1")
+        *_, (kind, used) = await _heard(served, message="Something else", correlation_id="c1")
 
     assert (kind, used["status"], used["type"]) == ("problem", 409, "urn:perdure:problem:key-used")
     assert (last, gone["status"], gone["type"]) == ("problem", 410, "urn:perdure:problem:session-gone")
@@ -276,6 +323,7 @@ async def test_a_text_is_asked_and_heard_too() -> None:
 
 
 @pytest.mark.parametrize("streams", [True, False])
+@live
 async def test_the_app_s_callback_is_told_as_well(streams: bool) -> None:
     heard = Listening()
     agent: Any = Agent(client=ScriptedChatClient(["Yes, I do."]), name="helper") if streams else Mute()
@@ -286,6 +334,7 @@ async def test_the_app_s_callback_is_told_as_well(streams: bool) -> None:
     assert "".join(heard.pieces) == _text(events) == ("Yes, I do." if streams else "")
 
 
+@live
 async def test_nobody_who_does_not_ask_for_it_makes_an_agent_stream() -> None:
     client = ScriptedChatClient(["One.", "Two."])
     async with world.serve(world.app_of(client)) as served:

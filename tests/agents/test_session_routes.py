@@ -11,9 +11,10 @@ from tests.agents import world
 from tests.agents.test_idempotency import Gate
 
 from perdure import AgentFunctionApp
-from perdure.agents import naming
 from perdure.hosts.local import host as hosts
 from perdure.testing import ScriptedChatClient
+
+PATIENCE_SECONDS = 20.0
 
 
 def echoing() -> ScriptedChatClient:
@@ -142,7 +143,13 @@ async def test_who_waits_for_a_turn_of_a_session_that_is_deleted_is_told() -> No
     assert answer.status_code == 410
 
 
-@pytest.mark.embedded
+async def gone(served: world.World, session_id: str, agent: str = "helper") -> None:
+    """Wait until a session has expired; nobody tells of that."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await served.call("GET", f"agents/{agent}/sessions/{session_id}")).status_code != 404:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_session_expires_after_its_time_to_live() -> None:
     client = echoing()
     app = AgentFunctionApp(app_folder=world.TESTS, session_ttl=3600)
@@ -151,13 +158,10 @@ async def test_a_session_expires_after_its_time_to_live() -> None:
     async with world.serve(app) as served:
         await served.say("Hi", session_id="s1")
         await served.say("Hi", agent="brief", session_id="s1")
-        ended = await served.host.engine.wait(naming.instance("brief", "s1"), 10)
-        assert ended is None or ended.ended
-        gone = await served.call("GET", "agents/brief/sessions/s1")
+        await gone(served, "s1", "brief")
         stays = await served.conversation("s1")
         anew = await served.say("Who am I?", agent="brief", session_id="s1")
 
-    assert gone.status_code == 404
     assert stays["expires"] > stays["updated"]
     assert anew.json()["message_count"] == 2
     assert world.told(client) == [("user", "Who am I?")]
@@ -170,10 +174,33 @@ async def test_a_session_expires_although_its_host_was_killed_meanwhile() -> Non
         await served.say("Hi", session_id="s1")
         await served.host.crash()
         await served.host.restart()
-        await served.host.engine.wait(naming.instance("helper", "s1"), 10)
+        await gone(served, "s1")
         listed = (await served.call("GET", "agents/helper/sessions")).json()
 
     assert listed["sessions"] == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+async def test_turns_sent_at_once_to_a_session_that_is_gone_are_all_answered_and_begin_it_anew(how: str) -> None:
+    """Also one under a key that the session had had: it is another session's."""
+    client = echoing()
+    app = AgentFunctionApp(app_folder=world.TESTS, session_ttl=0.5 if how == "expired" else None)
+    app.add_agent(Agent(client=client, name="helper"))
+    async with world.serve(app) as served:
+        await served.say("I am Ann.", session_id="s1", correlation_id="k0")
+        if how == "deleted":
+            await served.call("DELETE", "agents/helper/sessions/s1")
+        await gone(served, "s1")
+        app.hosted_agents["helper"].session_ttl = 3600.0
+        answers = await asyncio.gather(
+            *(served.say(f"turn {n}", session_id="s1", correlation_id=f"k{n}") for n in range(6))
+        )
+        read = await served.conversation("s1")
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert sorted(answer.json()["message_count"] for answer in answers) == [2, 4, 6, 8, 10, 12]
+    assert len(read["turns"]) == 6
+    assert not any("Ann" in message.text for request in client.requests[1:] for message in request.messages)
 
 
 @pytest.mark.parametrize("ttl", [-1, datetime.timedelta(seconds=-1)])

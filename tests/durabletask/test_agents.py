@@ -18,6 +18,7 @@ from tests.agents import (
     test_crash,
     test_errors,
     test_idempotency,
+    test_live,
     test_mcp,
     test_providers,
     test_retry,
@@ -38,8 +39,6 @@ from perdure.hosts.durabletask import hub
 from perdure.testing import ScriptedChatClient
 
 NOT_HERE = {
-    # It asks the engine.
-    "test_a_session_expires_although_its_host_was_killed_meanwhile",
     # Its app hosts nothing that a worker runs.
     "test_an_app_without_a_health_check_has_no_such_route",
 }
@@ -56,6 +55,7 @@ borrowed.into(
     test_crash,
     test_errors,
     test_idempotency,
+    test_live,
     test_mcp,
     test_providers,
     test_retry,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from agent_framework import SupportsAgentRun
+from opentelemetry import propagate
 
 from perdure.agents import callbacks, log, naming, orchestrator, records, requests, turn, workflow_agent
 from perdure.payloads import codec, refs, store
@@ -63,6 +64,12 @@ class HostedAgent:
         """
         blobs: list[refs.Blob] = []
         return self.codec.encode(requests.to_value(request), blobs, where="the request"), blobs
+
+    def turn(self, correlation_id: str, request: refs.Ref, *, stream: bool = False) -> records.Turn:
+        """Make a turn out of an encoded request, with the trace that the running code is part of."""
+        trace: dict[str, str] = {}
+        propagate.inject(trace)
+        return records.Turn(correlation_id, request, self.session_ttl, trace=trace, rule=self.rule, stream=stream)
 
     def describe(self) -> dict[str, Any]:
         """Show the agent as ``health`` does."""

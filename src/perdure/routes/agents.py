@@ -54,7 +54,7 @@ async def _run(site: sites.Site, request: messages.Request, *, as_text: bool) ->
 
 async def _stream(site: sites.Site, request: messages.Request) -> messages.Reply:
     """Answer with what the agent says while it says it, and in the end with what the plain answer would have been."""
-    agent, asked, ref, blobs = await _accepted(site, request, None)
+    agent, asked, ref, blobs = await _accepted(site, request, site.stream_wait_seconds)
     said = site.conversations.ask(agent.name, asked.session_id, asked.correlation_id, ref, blobs, asked.wait)
     try:
         # Accepted for good before anything is answered: until here a refusal has a status of its own.

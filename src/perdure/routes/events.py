@@ -12,7 +12,7 @@ DEFAULT_PAGE = 1000
 MAX_PAGE = 10_000
 MAX_EVENT_ID = 10**15
 
-_OPENING = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+_OPENING = b"%s%d\n\n" % (server_sent.RETRY, RECONNECT_MILLISECONDS)
 
 
 async def log(site: sites.Site, request: messages.Request) -> messages.Reply:

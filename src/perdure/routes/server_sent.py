@@ -19,6 +19,9 @@ HEADERS: Final[Mapping[str, str]] = {
     "x-accel-buffering": "no",
 }
 
+RETRY: Final = b"retry: "
+"""What a stream begins with that may be cut and come back to: after how many milliseconds."""
+
 _HEARTBEAT: Final = b": still here\n\n"
 
 

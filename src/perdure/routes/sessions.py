@@ -193,6 +193,11 @@ class SessionGone(errors.PerdureError):
     """A session was deleted, or expired, with what was waited for in it."""
 
 
+def gone(session_id: str) -> SessionGone:
+    """Say that a session is gone, in words that help."""
+    return SessionGone(f"The session {session_id!r} was deleted, and the turn with it.", "Send it again.")
+
+
 class HostedAgent(Protocol):
     """An agent that can be talked to by HTTP."""
 

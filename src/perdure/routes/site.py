@@ -34,6 +34,7 @@ class Site:
         hosted_agents: The hosted agents by name.
         sessions: Where their sessions are; None where no agent is hosted.
         agent_wait_seconds: How long a client waits for an agent that does not say how long.
+        stream_wait_seconds: How long a client does that asks for a stream; None for as long as it takes.
         with_health: Whether there is a ``health`` route.
     """
 
@@ -47,6 +48,7 @@ class Site:
     hosted_agents: Mapping[str, session_store.HostedAgent] = dataclasses.field(default_factory=dict)
     sessions: session_store.Sessions | None = None
     agent_wait_seconds: float = 200.0
+    stream_wait_seconds: float | None = None
     with_health: bool = True
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from agent_framework import AgentResponseUpdate
 
 from perdure import errors
 from perdure.agents import hosted, log, records, requests
@@ -56,6 +57,28 @@ def of(
         entry.request,
         [] if response is None else [plain.to_plain(content) for content in requests.open_in(response)],
     )
+
+
+def parts(bound: hosted.Bound, instance_id: str, ref: refs.Ref) -> list[sessions.Delta]:
+    """Give the answer in the turn of an entry as who listens would hear it, one part for each message.
+
+    Raises:
+        PayloadMissing: If it is not in the store.
+    """
+    response = log.answer(bound.values_of(instance_id), bound.entry(instance_id, ref))
+    if response is None:
+        return []
+    updates = [
+        AgentResponseUpdate(
+            contents=message.contents,
+            role=message.role,
+            author_name=message.author_name,
+            response_id=response.response_id,
+            message_id=message.message_id,
+        )
+        for message in response.messages
+    ]
+    return [sessions.Delta(1, bound.hosted.codec.shown(update)) for update in updates]
 
 
 def read(

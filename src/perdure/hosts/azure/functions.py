@@ -70,6 +70,8 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
             hosted_agents=app.hosted_agents,
             sessions=hosted.sessions(entities.DurableEntities(inner)),
             agent_wait_seconds=app.agent_wait_seconds,
+            # A function answers once: the stream is to end while somebody is there to read it.
+            stream_wait_seconds=app.agent_wait_seconds,
             with_health=app.enable_health_check,
         )
 

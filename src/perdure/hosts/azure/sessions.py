@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
-
-from opentelemetry import propagate
 
 from perdure import errors
 from perdure.agents import calls, hosted, naming, records
 from perdure.hosts.azure import agents, entities
+from perdure.hosts.replay import polled
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import records as beside
 from perdure.payloads import refs, store
-from perdure.routes import sessions, turns
+from perdure.routes import sessions
 
-FIRST_POLL_SECONDS: Final = 0.05
-LONGEST_POLL_SECONDS: Final = 1.0
-DELETE_PATIENCE_SECONDS: Final = 10.0
-"""How long a deletion waits until the entity has done it; it will, all the same."""
+EXPIRED: Final = "@expired"
+"""Before a session's id: whose records say who deletes what it left when it expired. No session can have such an id."""
 
 
-class EntitySessions:
+class EntitySessions(polled.PolledSessions):
     """The sessions of an app's agents.
 
     Args:
@@ -41,74 +37,43 @@ class EntitySessions:
         kept: beside.RecordStore,
         bounds: Mapping[str, hosted.Bound],
     ) -> None:
+        super().__init__(payloads, kept, bounds)
         self._engine = engine
-        self._payloads = payloads
-        self._records = kept
-        self._bounds = bounds
 
-    async def send(
-        self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob] = ()
-    ) -> None:
-        """Give a session a turn, unless it has had one of this correlation id."""
+    async def _send(
+        self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob]
+    ) -> str:
         bound = self._bounds[agent]
         instance_id = bound.instance(session_id)
-        if await self._records.get(instance_id, agents.ended(correlation_id)) is not None:
-            return
         left = agents.decode(await self._engine.read(*self._entity(agent, session_id)))
         if left is not None and _over(left):
-            # It has expired: the turn begins a session anew.
-            await self._delete(agent, session_id)
+            await self._begin_anew(agent, session_id, left)
+        if await self._records.get(instance_id, agents.ended(correlation_id)) is not None:
+            return instance_id
         # The request's payloads before the request: whoever sees one finds the other.
         await self._payloads.put(instance_id, blobs)
         await self._records.put_if_absent(instance_id, agents.sent(correlation_id), texts.encode(time.time()))
-        trace: dict[str, str] = {}
-        propagate.inject(trace)
-        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace, rule=bound.hosted.rule)
+        turn = bound.hosted.turn(correlation_id, request)
         await self._engine.signal(*self._entity(agent, session_id), agents.TURN, {"turn": texts.pack(turn)})
+        return instance_id
 
-    async def ask(
-        self,
-        agent: str,
-        session_id: str,
-        correlation_id: str,
-        request: refs.Ref,
-        blobs: Sequence[refs.Blob],
-        seconds: float | None,
-    ) -> AsyncGenerator[sessions.Said]:
-        """Give a session a turn, and give what came of it: parts of an answer are not told from process to process."""
-        await self.send(agent, session_id, correlation_id, request, blobs)
-        yield sessions.Accepted()
-        turn = await self.wait(agent, session_id, correlation_id, seconds)
-        if turn is not None:
-            yield turn
+    async def _current(self, session: str) -> str:
+        return session
 
-    async def wait(
-        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
-    ) -> sessions.Turn | None:
-        """Give a turn as soon as it is seen to have ended; None if it has not when the time is over."""
-        bound = self._bounds[agent]
-        instance_id = bound.instance(session_id)
-        over = math.inf if seconds is None else time.monotonic() + seconds
-        delay = FIRST_POLL_SECONDS
+    async def _looks(
+        self, bound: hosted.Bound, instance_id: str, correlation_id: str
+    ) -> AsyncGenerator[polled.End | None]:
         while True:
             body = await self._records.get(instance_id, agents.ended(correlation_id))
             if body is not None:
                 outcome = texts.decode(body, agents.Outcome)
-                if outcome.head is None:
-                    return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, outcome.failure)
-                return await asyncio.to_thread(turns.of, bound, instance_id, outcome.head)
+                yield outcome.failure if outcome.head is None else outcome.head
+                return
             if await self._records.get(instance_id, agents.sent(correlation_id)) is None:
-                raise sessions.SessionGone(
-                    f"The session {session_id!r} was deleted, and the turn with it.", "Send it again."
-                )
-            left = over - time.monotonic()
-            if left <= 0:
-                return None
-            await asyncio.sleep(min(delay, left))
-            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+                raise sessions.gone(naming.session_key(instance_id))
+            yield None
 
-    async def get(self, agent: str, session_id: str) -> sessions.Session | None:
-        """Give a session, or None for an unknown id."""
+    async def _find(self, agent: str, session_id: str) -> polled.Found | None:
         kept = await self._kept(agent, session_id)
         if kept is None:
             return None
@@ -118,17 +83,7 @@ class EntitySessions:
         )
         over = {name.removeprefix(agents.ENDED) for name in ended}
         pending = sum(name.removeprefix(agents.SENT) not in over for name in sent)
-        return _session(agent, session_id, kept, pending)
-
-    async def read(self, agent: str, session_id: str, cursor: str | None, limit: int) -> sessions.Conversation | None:
-        """Give the newest turns of a session, or those before a cursor."""
-        bound = self._bounds[agent]
-        kept = await self._kept(agent, session_id)
-        if kept is None:
-            return None
-        instance_id = bound.instance(session_id)
-        found, following = await asyncio.to_thread(turns.read, bound, instance_id, kept.session.head, cursor, limit)
-        return sessions.Conversation(_session(agent, session_id, kept), found, following)
+        return polled.Found(instance_id, kept.session.head, _session(agent, session_id, kept, pending))
 
     async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
         """List an agent's sessions, newest first."""
@@ -161,18 +116,36 @@ class EntitySessions:
         await self._delete(agent, session_id)
         return True
 
+    async def _begin_anew(self, agent: str, session_id: str, left: agents.Kept) -> None:
+        """Delete what an expired session has left, before the next turn is sent.
+
+        Of several who have a turn for it one does: the others' would be among what is deleted. They wait for that.
+        """
+        lock = EXPIRED + self._bounds[agent].instance(session_id)
+        if await self._records.put_if_absent(lock, repr(left.session.touched), b""):
+            await self._delete(agent, session_id)
+        elif not await self._until(agent, session_id, lambda kept: kept is None or not _over(kept)):
+            # Whoever was to do it is gone.
+            await self._delete(agent, session_id)
+
     async def _delete(self, agent: str, session_id: str) -> None:
         # Here and not by the entity, which may be at work, or have another turn to come for a session of this id.
         instance_id = self._bounds[agent].instance(session_id)
         await self._records.forget(instance_id)
         await self._payloads.purge(instance_id)
-        entity = self._entity(agent, session_id)
-        await self._engine.signal(*entity, agents.DELETE, {})
-        over = time.monotonic() + DELETE_PATIENCE_SECONDS
-        delay = FIRST_POLL_SECONDS
-        while await self._engine.read(*entity) is not None and time.monotonic() < over:
+        await self._engine.signal(*self._entity(agent, session_id), agents.DELETE, {})
+        await self._until(agent, session_id, lambda kept: kept is None)
+
+    async def _until(self, agent: str, session_id: str, so: Callable[[agents.Kept | None], bool]) -> bool:
+        """Wait until an entity is as wanted; says whether it came to be so in time."""
+        over = time.monotonic() + polled.DELETE_PATIENCE_SECONDS
+        delay = polled.FIRST_POLL_SECONDS
+        while not so(agents.decode(await self._engine.read(*self._entity(agent, session_id)))):
+            if time.monotonic() >= over:
+                return False
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+            delay = min(delay * 2, polled.LONGEST_POLL_SECONDS)
+        return True
 
     async def _kept(self, agent: str, session_id: str) -> agents.Kept | None:
         kept = agents.decode(await self._engine.read(*self._entity(agent, session_id)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +12,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 import azure.functions as func
 
 from perdure import tracing
-from perdure.routes import messages, problems, table
+from perdure.routes import messages, problems, server_sent, table
 from perdure.routes import site as sites
 
 LONG_POLL_SECONDS: Final = 25.0
@@ -79,17 +79,14 @@ async def response_of(reply: messages.Reply) -> func.HttpResponse:
 
 
 async def _collected(parts: AsyncIterator[bytes]) -> bytes:
-    """Give what a stream has, waiting for something at first."""
+    """Give what a stream has, waiting for something at first; all of one that nobody can come back to."""
     found: list[bytes] = []
     upcoming: asyncio.Future[bytes] | None = None
     over = asyncio.get_running_loop().time() + LONG_POLL_SECONDS
     try:
         while True:
             upcoming = upcoming or asyncio.ensure_future(anext(parts))
-            left = over - asyncio.get_running_loop().time()
-            # The first part only says when to come back, and a comment that nothing has come.
-            waiting = not any(part.startswith(b"id:") for part in found)
-            await asyncio.wait((upcoming,), timeout=max(left, 0.0) if waiting else LULL_SECONDS)
+            await asyncio.wait((upcoming,), timeout=_patience(found, over - asyncio.get_running_loop().time()))
             if not upcoming.done():
                 return b"".join(found)
             try:
@@ -105,3 +102,13 @@ async def _collected(parts: AsyncIterator[bytes]) -> bytes:
         if close is not None:
             with contextlib.suppress(RuntimeError):
                 await close()
+
+
+def _patience(found: Sequence[bytes], left: float) -> float | None:
+    """Give how long to wait for the next part of a stream, of which there are these and so many seconds left."""
+    if not found or not found[0].startswith(server_sent.RETRY):
+        # Nobody comes back to it: what is last says what has come of it.
+        return None
+    if any(part.startswith(b"id:") for part in found):
+        return LULL_SECONDS
+    return max(left, 0.0)

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from agent_framework import AgentResponse
-from opentelemetry import propagate
 
 from perdure import errors
 from perdure.agents import hosted, live, log, naming, records
@@ -69,7 +68,7 @@ class EngineSessions:
             for futures in self._waiters.pop(instance_id, {}).values():
                 for future in futures:
                     if not future.done():
-                        future.set_exception(_gone(instance_id))
+                        future.set_exception(sessions.gone(naming.session_key(instance_id)))
             if view.status == "Completed":
                 task = asyncio.get_running_loop().create_task(self._purge(instance_id))
                 self._tasks.add(task)
@@ -94,17 +93,7 @@ class EngineSessions:
     ) -> None:
         bound = self._bounds[agent]
         instance_id = bound.instance(session_id)
-        trace: dict[str, str] = {}
-        propagate.inject(trace)
-        turn = records.Turn(
-            correlation_id,
-            request,
-            bound.hosted.session_ttl,
-            trace=trace,
-            rule=bound.hosted.rule,
-            stream=stream,
-        )
-        data = records.encode(turn)
+        data = records.encode(bound.hosted.turn(correlation_id, request, stream=stream))
         while True:
             view = self._engine.view(instance_id)
             if view is not None and view.status == "Completed":
@@ -171,7 +160,7 @@ class EngineSessions:
                 return turns.of(bound, instance_id, entry)
             view = self._engine.view(instance_id)
             if view is None or view.ended:
-                raise _gone(instance_id)
+                raise sessions.gone(naming.session_key(instance_id))
             told = await asyncio.wait_for(future, seconds)
         except TimeoutError:
             return None
@@ -192,7 +181,7 @@ class EngineSessions:
         ref = receipt(self._engine, instance_id, correlation_id)
         found = None if ref is None else log.answer(bound.values_of(instance_id), bound.entry(instance_id, ref))
         if found is None:
-            raise _gone(instance_id)
+            raise sessions.gone(naming.session_key(instance_id))
         return found
 
     async def get(self, agent: str, session_id: str) -> sessions.Session | None:
@@ -290,12 +279,6 @@ def _session(agent: str, view: instances.InstanceView) -> sessions.Session:
 
 def _status(view: instances.InstanceView) -> records.Status:
     return records.Status() if view.custom_status is None else records.decode_status(view.custom_status)
-
-
-def _gone(instance_id: str) -> sessions.SessionGone:
-    return sessions.SessionGone(
-        f"The session {naming.session_key(instance_id)!r} was deleted, and the turn with it.", "Send it again."
-    )
 
 
 def _broken(session_id: str, view: instances.InstanceView) -> errors.HubError:

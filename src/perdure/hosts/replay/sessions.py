@@ -1,38 +1,33 @@
-"""Sessions of agents over an engine's client and two stores: what the routes stand on where the engine is elsewhere."""
+"""Sessions of agents that are orchestrations of an engine elsewhere: what the routes stand on there."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
-from opentelemetry import propagate
-
 from perdure import errors
 from perdure.agents import hosted, naming, records
-from perdure.hosts.replay import client, lifetimes, listing, log, wire
+from perdure.hosts.replay import client, lifetimes, listing, log, polled, wire
 from perdure.payloads import records as beside
 from perdure.payloads import refs, store
-from perdure.routes import sessions, turns
+from perdure.routes import sessions
 from perdure.workflow import protocol
 
-FIRST_POLL_SECONDS: Final = 0.05
-LONGEST_POLL_SECONDS: Final = 1.0
 SETTLE_POLL_SECONDS: Final = 0.01
 SETTLE_SECONDS: Final = 1.0
 """How long an answer that is there waits until the session shows it too."""
 
-DELETE_PATIENCE_SECONDS: Final = 10.0
-"""How long a deletion waits until a worker has carried it out; it will be, all the same."""
+LOOKS_BEFORE_OVER: Final = 5
+"""How often a turn is looked for before it is asked whether its session was ended by somebody who no worker hears."""
 
 SKEW_SECONDS: Final = 5.0
 """How far the clocks of two processes may be apart."""
 
 
-class ReplaySessions:
+class ReplaySessions(polled.PolledSessions):
     """The sessions of an app's agents.
 
     Args:
@@ -49,29 +44,19 @@ class ReplaySessions:
         kept: beside.RecordStore,
         bounds: Mapping[str, hosted.Bound],
     ) -> None:
+        super().__init__(payloads, kept, bounds)
         self._engine = engine
-        self._payloads = payloads
         self._log = log.Log(kept)
         self._lifetimes = lifetimes.Lifetimes(payloads, kept)
-        self._bounds = bounds
-
-    async def send(
-        self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob] = ()
-    ) -> None:
-        """Give a session a turn, unless it has had one of this correlation id."""
-        await self._send(agent, session_id, correlation_id, request, blobs)
 
     async def _send(
         self, agent: str, session_id: str, correlation_id: str, request: refs.Ref, blobs: Sequence[refs.Blob]
     ) -> str:
-        """Give a session a turn; gives the life that has it."""
         bound = self._bounds[agent]
         session = bound.instance(session_id)
-        trace: dict[str, str] = {}
-        propagate.inject(trace)
-        turn = records.Turn(correlation_id, request, bound.hosted.session_ttl, trace=trace, rule=bound.hosted.rule)
+        turn = bound.hosted.turn(correlation_id, request)
         heard = wire.Heard(records.TURN, records.encode(turn))
-        delay = FIRST_POLL_SECONDS
+        delay = polled.FIRST_POLL_SECONDS
         while True:
             life = await self._lifetimes.current(session)
             state = await self._engine.get(life)
@@ -102,61 +87,37 @@ class ReplaySessions:
                 return life
             # It may expire just now, deaf to what was sent: until it says what came first, the turn is not accepted.
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+            delay = min(delay * 2, polled.LONGEST_POLL_SECONDS)
 
-    async def ask(
-        self,
-        agent: str,
-        session_id: str,
-        correlation_id: str,
-        request: refs.Ref,
-        blobs: Sequence[refs.Blob],
-        seconds: float | None,
-    ) -> AsyncGenerator[sessions.Said]:
-        """Give a session a turn, and give what came of it: parts of an answer are not told from process to process."""
-        life = await self._send(agent, session_id, correlation_id, request, blobs)
-        yield sessions.Accepted()
-        turn = await self._wait(self._bounds[agent], life, correlation_id, seconds)
-        if turn is not None:
-            yield turn
+    async def _current(self, session: str) -> str:
+        return await self._lifetimes.current(session)
 
-    async def wait(
-        self, agent: str, session_id: str, correlation_id: str, seconds: float | None
-    ) -> sessions.Turn | None:
-        """Give a turn as soon as it is seen to have ended; None if it has not when the time is over."""
-        bound = self._bounds[agent]
-        life = await self._lifetimes.current(bound.instance(session_id))
-        return await self._wait(bound, life, correlation_id, seconds)
-
-    async def _wait(
-        self, bound: hosted.Bound, life: str, correlation_id: str, seconds: float | None
-    ) -> sessions.Turn | None:
-        over = math.inf if seconds is None else time.monotonic() + seconds
-        delay = FIRST_POLL_SECONDS
+    async def _looks(
+        self, bound: hosted.Bound, instance_id: str, correlation_id: str
+    ) -> AsyncGenerator[polled.End | None]:
+        looks = 0
         reader: log.Reader | None = None
         while True:
             # In this order: a session that was there afterwards had not been deleted when the receipt was looked for.
-            ref = await self._receipt(life, correlation_id)
-            state = await self._engine.get(life)
+            ref = await self._receipt(instance_id, correlation_id)
+            state = await self._engine.get(instance_id)
             if state is None or state.ended:
-                raise _gone(life)
+                raise _gone(instance_id)
             if ref is not None:
-                turn = await asyncio.to_thread(turns.of, bound, life, ref)
-                if delay > FIRST_POLL_SECONDS:
-                    await self._settle(life, turn.number)
-                return turn
-            reader = reader or self._log.reader(life, _shown_from(state))
+                if looks:
+                    await self._settle(instance_id, (await asyncio.to_thread(bound.entry, instance_id, ref)).number)
+                yield ref
+                return
+            reader = reader or self._log.reader(instance_id, _shown_from(state))
             for event in await reader.read(log.AT_ONCE, *state.tail):
                 told = records.decode_told(event.data)
                 if told.correlation_id == correlation_id and told.failure is not None:
-                    return sessions.Turn(0, correlation_id, "error", "", 0.0, 0.0, told.failure)
-            if delay == LONGEST_POLL_SECONDS and await self._lifetimes.over(life):
-                raise _gone(life)
-            left = over - time.monotonic()
-            if left <= 0:
-                return None
-            await asyncio.sleep(min(delay, left))
-            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+                    yield told.failure
+                    return
+            looks += 1
+            if looks > LOOKS_BEFORE_OVER and await self._lifetimes.over(instance_id):
+                raise _gone(instance_id)
+            yield None
 
     async def _settle(self, life: str, number: int) -> None:
         """Wait until a session shows a turn whose answer is there: who reads it after the answer then finds it."""
@@ -167,19 +128,9 @@ class ReplaySessions:
                 return
             await asyncio.sleep(SETTLE_POLL_SECONDS)
 
-    async def get(self, agent: str, session_id: str) -> sessions.Session | None:
-        """Give a session, or None for an unknown id."""
+    async def _find(self, agent: str, session_id: str) -> polled.Found | None:
         state = await self._living(agent, session_id)
-        return None if state is None else _session(agent, state)
-
-    async def read(self, agent: str, session_id: str, cursor: str | None, limit: int) -> sessions.Conversation | None:
-        """Give the newest turns of a session, or those before a cursor."""
-        state = await self._living(agent, session_id)
-        if state is None:
-            return None
-        head = _status(state).head
-        found, following = await asyncio.to_thread(turns.read, self._bounds[agent], state.id, head, cursor, limit)
-        return sessions.Conversation(_session(agent, state), found, following)
+        return None if state is None else polled.Found(state.id, _status(state).head, _session(agent, state))
 
     async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
         """List an agent's sessions, newest first."""
@@ -216,7 +167,7 @@ class ReplaySessions:
         # From here on it is unknown to all, whether a worker is there to end it or not.
         await self._lifetimes.end(life)
         await self._tell(life, records.DELETE)
-        ended = await self._engine.wait(life, DELETE_PATIENCE_SECONDS)
+        ended = await self._engine.wait(life, polled.DELETE_PATIENCE_SECONDS)
         if ended is not None and ended.ended:
             await self._lifetimes.clear(life, self._engine)
         return state.status != "Completed" and not _expired(state)
@@ -276,9 +227,7 @@ def _session(agent: str, state: client.State) -> sessions.Session:
 
 
 def _gone(life: str) -> sessions.SessionGone:
-    return sessions.SessionGone(
-        f"The session {naming.session_key(life)!r} was deleted, and the turn with it.", "Send it again."
-    )
+    return sessions.gone(naming.session_key(life))
 
 
 def _broken(session_id: str, state: client.State) -> errors.HubError:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from agent_framework import Agent
+
+from perdure import AgentFunctionApp
+from perdure.agents import naming, records, requests
+from perdure.hosts.azure import agents, entities, sessions
+from perdure.payloads import records as beside
+from perdure.payloads import store
+from perdure.testing import ScriptedChatClient
+
+HELPER = naming.instance("helper", "s1")
+
+
+class Engine:
+    """An entity as its extension keeps it, that does no turns."""
+
+    def __init__(self, kept: agents.Kept) -> None:
+        self.state: Any = agents.encode(kept)
+        self.told: list[str] = []
+
+    async def signal(self, name: str, key: str, operation: str, value: Any) -> None:
+        self.told.append(operation)
+        if operation == agents.DELETE:
+            self.state = None
+
+    async def read(self, name: str, key: str) -> Any:
+        # Each sees what there was before the others did anything.
+        state = self.state
+        await asyncio.sleep(0)
+        return state
+
+    async def list(self, name: str) -> Sequence[entities.Listed]:
+        return []
+
+
+class Slow(beside.MemoryRecordStore):
+    """Deletes what lies there only when a turn has been sent meanwhile, but for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgotten = 0
+        self.sent = asyncio.Event()
+
+    async def forget(self, owner: str) -> None:
+        self.forgotten += 1
+        if self.forgotten > 1:
+            await self.sent.wait()
+        await super().forget(owner)
+
+    async def put_if_absent(self, owner: str, name: str, body: bytes) -> bool:
+        put = await super().put_if_absent(owner, name, body)
+        if name.startswith(agents.SENT):
+            self.sent.set()
+        return put
+
+
+async def test_of_several_who_begin_an_expired_session_anew_none_deletes_the_turn_of_another() -> None:
+    app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")])
+    payloads, kept = store.MemoryPayloadStore(), Slow()
+    bound = app.hosted_agents["helper"].bind(payloads)
+    engine = Engine(agents.Kept(1.0, records.State(touched=1.0, ttl=1.0)))
+    held = sessions.EntitySessions(engine, payloads, kept, {"helper": bound})
+    asked = {key: bound.hosted.accept(requests.read(key))[0] for key in ("a", "b", "c")}
+    await asyncio.gather(*(held.send("helper", "s1", key, request) for key, request in asked.items()))
+    for key in asked:
+        assert await kept.get(HELPER, agents.sent(key)) is not None, f"the turn {key} was accepted, and is gone"
+    assert engine.told == [agents.DELETE, agents.TURN, agents.TURN, agents.TURN]
