@@ -85,7 +85,7 @@ async def _events(answer: httpx.Response) -> AsyncIterator[Event]:
             fields = {}
 
 
-async def _heard(served: world.World, headers: Mapping[str, str] = EVENTS, **body: Any) -> list[Event]:
+async def heard(served: world.World, headers: Mapping[str, str] = EVENTS, **body: Any) -> list[Event]:
     async with _asking(served, headers, **body) as events:
         return [event async for event in events]
 
@@ -134,7 +134,7 @@ async def test_who_leaves_loses_nothing_and_joins_the_turn_with_the_same_key() -
         async with _asking(served, {**EVENTS, **key}) as events:
             client.go_on.set()
             joined = [event async for event in events]
-        again = await _heard(served, {**EVENTS, **key})
+        again = await heard(served, {**EVENTS, **key})
 
     # What was said while nobody listened is not said again; the answer is whole.
     assert _text(joined) == "was a queen."
@@ -166,7 +166,7 @@ async def test_turns_of_a_session_do_not_hear_each_other() -> None:
     client = Halting(["One was.", "Two was."])
     client.go_on.set()
     async with world.serve(world.app_of(client)) as served:
-        both = await asyncio.gather(_heard(served, correlation_id="c1"), _heard(served, correlation_id="c2"))
+        both = await asyncio.gather(heard(served, correlation_id="c1"), heard(served, correlation_id="c2"))
 
     assert sorted(map(_text, both)) == ["One was.", "Two was."]
     assert all(_text(events) == events[-1][1]["response"] for events in both)
@@ -201,7 +201,7 @@ async def test_an_agent_that_fails_is_told_in_the_last_event() -> None:
         raise ValueError("no story today")
 
     async with world.serve(world.app_of(ScriptedChatClient(fail))) as served:
-        events = await _heard(served, correlation_id="c1")
+        events = await heard(served, correlation_id="c1")
         plain = await served.say("Tell me a story.", session_id="s1", correlation_id="c1")
 
     assert plain.status_code == 500
@@ -214,7 +214,7 @@ async def test_a_stream_that_breaks_and_is_tried_again_is_said_again_under_the_n
     with ModelServer([Reply(TEXT, cut_after=5), Reply(TEXT)]) as server:
         retry = policy.Retry(attempts=2, first_delay_seconds=0.0, on=Exception)
         async with world.serve_over(server, retry=retry) as served:
-            events = await _heard(served)
+            events = await heard(served)
 
     attempts = {1: "", 2: ""}
     for kind, data in events[:-1]:
@@ -232,8 +232,8 @@ async def test_a_wait_that_runs_out_ends_the_stream_as_accepted_and_without_one_
     # What clients wait that do not say how long; a stream goes on for as long as it takes.
     app.agent_wait_seconds = 0.01
     async with world.serve(app) as served:
-        ended = await _heard(served, {**EVENTS, "prefer": "wait=1"}, correlation_id="c1")
-        at_once = await _heard(served, {**EVENTS, "x-ms-wait-for-response": "false"}, correlation_id="c1")
+        ended = await heard(served, {**EVENTS, "prefer": "wait=1"}, correlation_id="c1")
+        at_once = await heard(served, {**EVENTS, "x-ms-wait-for-response": "false"}, correlation_id="c1")
         async with _asking(served, correlation_id="c1") as events:
             client.go_on.set()
             whole = [event async for event in events]
@@ -247,7 +247,7 @@ async def test_a_wait_that_runs_out_ends_the_stream_as_accepted_and_without_one_
 async def test_the_parts_that_are_heard_add_up_to_the_answer_which_is_last() -> None:
     """Also where the agent is in another process: then the whole is one part."""
     async with world.serve(world.app_of(ScriptedChatClient([TEXT]))) as served:
-        events = await _heard(served, correlation_id="c1")
+        events = await heard(served, correlation_id="c1")
         plain = await served.say("Tell me a story.", session_id="s1", correlation_id="c1")
 
     assert {kind for kind, _ in events[:-1]} == {"delta"}
@@ -260,9 +260,9 @@ async def test_the_parts_that_are_heard_add_up_to_the_answer_which_is_last() -> 
 async def test_a_stream_that_is_waited_for_no_longer_ends_as_accepted_and_the_turn_goes_on() -> None:
     gate = Gate()
     async with world.serve(world.app_of(ScriptedChatClient(gate))) as served:
-        ended = await _heard(served, {**EVENTS, "prefer": "wait=1"}, correlation_id="c1")
+        ended = await heard(served, {**EVENTS, "prefer": "wait=1"}, correlation_id="c1")
         gate.opened.set()
-        whole = await _heard(served, correlation_id="c1")
+        whole = await heard(served, correlation_id="c1")
 
     assert [(kind, data["status"]) for kind, data in ended] == [("answer", "accepted")]
     assert whole[-1][0] == "answer" and whole[-1][1]["response"] == "heard Tell me a story."
@@ -282,7 +282,7 @@ async def test_what_is_refused_later_is_a_problem_in_the_last_event() -> None:
     client = Halting(["One.", TEXT])
     async with world.serve(world.app_of(client)) as served:
         await served.say("Hi", session_id="s1", correlation_id="c1")
-        ((kind, used),) = await _heard(served, message="Something else", correlation_id="c1")
+        ((kind, used),) = await heard(served, message="Something else", correlation_id="c1")
         async with _asking(served, session_id="s2") as events:
             await client.halted.wait()
             assert (await served.call("DELETE", "agents/helper/sessions/s2")).status_code == 204
@@ -301,7 +301,7 @@ async def test_a_deletion_and_a_key_in_use_are_problems_in_the_last_event() -> N
             *_, (last, gone) = [event async for event in events]
         gate.opened.set()
         await served.say("Hi", session_id="s1", correlation_id="c1")
-        *_, (kind, used) = await _heard(served, message="Something else", correlation_id="c1")
+        *_, (kind, used) = await heard(served, message="Something else", correlation_id="c1")
 
     assert (kind, used["status"], used["type"]) == ("problem", 409, "urn:perdure:problem:key-used")
     assert (last, gone["status"], gone["type"]) == ("problem", 410, "urn:perdure:problem:session-gone")
@@ -325,13 +325,13 @@ async def test_a_text_is_asked_and_heard_too() -> None:
 @pytest.mark.parametrize("streams", [True, False])
 @live
 async def test_the_app_s_callback_is_told_as_well(streams: bool) -> None:
-    heard = Listening()
+    listening = Listening()
     agent: Any = Agent(client=ScriptedChatClient(["Yes, I do."]), name="helper") if streams else Mute()
-    async with world.serve(AgentFunctionApp(agents=[agent], default_callback=heard)) as served:
-        events = await _heard(served)
+    async with world.serve(AgentFunctionApp(agents=[agent], default_callback=listening)) as served:
+        events = await heard(served)
 
-    assert heard.whole == [events[-1][1]["response"]]
-    assert "".join(heard.pieces) == _text(events) == ("Yes, I do." if streams else "")
+    assert listening.whole == [events[-1][1]["response"]]
+    assert "".join(listening.pieces) == _text(events) == ("Yes, I do." if streams else "")
 
 
 @live
@@ -339,6 +339,6 @@ async def test_nobody_who_does_not_ask_for_it_makes_an_agent_stream() -> None:
     client = ScriptedChatClient(["One.", "Two."])
     async with world.serve(world.app_of(client)) as served:
         await served.say("Hi", session_id="s1")
-        await _heard(served)
+        await heard(served)
 
     assert [request.stream for request in client.requests] == [False, True]
