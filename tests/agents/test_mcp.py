@@ -20,7 +20,7 @@ from tests.agents.test_idempotency import Gate
 
 from perdure import AgentFunctionApp, UsageError
 from perdure.hosts import local
-from perdure.hosts.local import cors, mcp_tools, settings
+from perdure.hosts.local import cors, settings
 from perdure.testing import LocalHost, ScriptedChatClient
 
 PATIENCE_SECONDS = 30.0
@@ -250,27 +250,6 @@ async def test_a_page_whose_name_was_made_to_point_here_does_not_get_through(
     if headers.get("origin") == "https://friend.example":
         assert answer.headers["access-control-allow-origin"] == "https://friend.example"
     assert preflight.headers["access-control-allow-headers"] == "x-a"
-
-
-@pytest.mark.parametrize(
-    ("host", "own"),
-    [
-        ("127.0.0.1:7071", True),
-        ("[::1]:7071", True),
-        ("192.168.1.5", True),
-        ("LocalHost:7071", True),
-        ("app.localhost", True),
-        ("hub.example:80", True),
-        ("evil.example", False),
-        ("127.0.0.1.evil.example", False),
-        ("localhost.evil.example", False),
-        ("127.0.0.1@evil.example", False),
-        ("", False),
-        ("[", False),
-    ],
-)
-def test_what_a_host_is_called(host: str, own: bool) -> None:
-    assert mcp_tools.is_own(host, frozenset({"localhost", "hub.example"})) is own
 
 
 async def test_a_body_over_the_limit_is_refused(tmp_path: Any) -> None:

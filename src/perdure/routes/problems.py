@@ -86,6 +86,15 @@ def foreign_origin(origin: str) -> Problem:
     )
 
 
+def unknown_host(host: str) -> Problem:
+    """Refuse who asks by a name that is none of this host's."""
+    return Problem(
+        421,
+        f"This host does not go by the name {clipped(host)}. If it shall, add the name to PERDURE_ALLOWED_HOSTS.",
+        kind="unknown-host",
+    )
+
+
 def too_large(limit: int) -> Problem:
     """Refuse a body over the limit in bytes."""
     return Problem(

@@ -117,6 +117,8 @@ def test_an_empty_route_prefix_is_none(tmp_path: Path) -> None:
     [
         ({"PERDURE_BASE_URL": "flows.example.com"}, "PERDURE_BASE_URL"),
         ({"PERDURE_TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "'proxy'"),
+        ({"PERDURE_ALLOWED_HOSTS": "hub.example, https://hub.example"}, "'https://hub.example'"),
+        ({"PERDURE_ALLOWED_HOSTS": "*.hub.example"}, "'*.hub.example'"),
         ({"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1 MB"}, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"),
         ({"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "0"}, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"),
     ],

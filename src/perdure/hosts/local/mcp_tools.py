@@ -6,12 +6,9 @@ Only an app with such agents imports this module: it needs the package mcp, whic
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
-import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import mcp
 import mcp_types as types
@@ -45,7 +42,6 @@ class Tools:
         held: Their sessions, on the loop that serves.
         wait_seconds: How long a call waits for its agent.
         body_limit: The largest request body, bytes.
-        hosts: Names that this host is known by beside its addresses.
     """
 
     def __init__(
@@ -54,14 +50,12 @@ class Tools:
         held: sessions.Sessions,
         wait_seconds: float,
         body_limit: int,
-        hosts: Iterable[str] = (),
     ) -> None:
         self.path = PATH
         self.methods = METHODS
         self._agents = {tool_calls.tool_name(name): agent for name, agent in agents.items() if agent.mcp_tool}
         self._sessions = held
         self._wait_seconds = wait_seconds
-        self._hosts = frozenset({"localhost", socket.gethostname().casefold(), *(name.casefold() for name in hosts)})
         server: lowlevel.Server[dict[str, Any]] = lowlevel.Server(
             "perdure", version=_version.__version__, on_list_tools=self._list, on_call_tool=self._call
         )
@@ -69,7 +63,7 @@ class Tools:
             server,
             stateless=True,
             max_request_body_size=body_limit,
-            # Looked at here and in the host's own check of origins, which know more than lists of names.
+            # The host looks at names and origins before, and knows more than lists of names.
             security_settings=transport_security.TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
 
@@ -81,13 +75,6 @@ class Tools:
 
     async def __call__(self, scope: web.Scope, receive: web.Receive, send: web.Send) -> None:
         """Answer a request."""
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        if not is_own(host, self._hosts):
-            raise problems.Problem(
-                421,
-                f"This host does not go by the name {problems.clipped(host)}. If it shall, set PERDURE_BASE_URL.",
-                kind="unknown-host",
-            )
         if scope["method"] not in METHODS:
             # There is nothing that this host says unasked, and no session that could be ended.
             raise problems.Problem(405, "MCP requests are POSTed here.", headers={"allow": "OPTIONS, POST"})
@@ -117,20 +104,3 @@ class Tools:
         given = await tool_calls.answer(self._sessions, agent, params.arguments or {}, self._wait_seconds)
         meta = None if given.session_id is None else {"sessionId": given.session_id}
         return types.CallToolResult(content=[types.TextContent(text=given.text)], is_error=given.is_error, _meta=meta)
-
-
-def is_own(host: str, names: frozenset[str]) -> bool:
-    """Say whether a ``Host`` header is an address, or one of some names.
-
-    A page whose own name was made to point at this machine sends that name: it must not get through, though to
-    the browser it calls its own origin. Addresses cannot be rebound.
-    """
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").casefold()
-    except ValueError:
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in names or name.endswith(".localhost")
-    return True

@@ -14,6 +14,7 @@ import uvicorn
 from perdure import errors
 from perdure.hosts.local import corked, web
 from perdure.hosts.local import cors as origins
+from perdure.hosts.local import names as host_names
 from perdure.routes import site as sites
 
 BACKLOG = 2048
@@ -32,6 +33,7 @@ class Server:
         cors: Which browser origins may call from other sites.
         beside: What is served beside the site.
         mounted: What has a path to itself.
+        names: By which names it may be asked; any if not given.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Server:
         cors: origins.Cors | None = None,
         beside: web.Beside | None = None,
         mounted: web.Mounted | None = None,
+        names: host_names.Names | None = None,
     ) -> None:
         self._mounted = mounted
         self._address = (host, port)
         config = uvicorn.Config(
-            web.Application(site, cors, beside, mounted),
+            web.Application(site, cors, beside, mounted, names),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from perdure import app as apps
 from perdure import errors
-from perdure.hosts.local import bridge, bridged_sessions, cors, server, settings, web
+from perdure.hosts.local import bridge, bridged_sessions, cors, names, server, settings, web
 from perdure.routes import runs, sessions, site
 
 
@@ -49,14 +48,12 @@ def server_of(
         agent_wait_seconds=app.agent_wait_seconds,
         with_health=app.enable_health_check,
     )
-    names = (address[0], urlsplit(told.base_url).hostname or "")
-    tools = _tools(app, bridged, told.body_limit, names)
-    return server.Server(where, *address, cors=told.cors or cors.Cors(), beside=beside, mounted=tools)
+    tools = _tools(app, bridged, told.body_limit)
+    own = names.of(address[0], [urlsplit(told.base_url).hostname or "", *told.allowed_hosts])
+    return server.Server(where, *address, cors=told.cors or cors.Cors(), beside=beside, mounted=tools, names=own)
 
 
-def _tools(
-    app: apps.AgentFunctionApp, held: sessions.Sessions, body_limit: int, names: Sequence[str]
-) -> web.Mounted | None:
+def _tools(app: apps.AgentFunctionApp, held: sessions.Sessions, body_limit: int) -> web.Mounted | None:
     """Give what serves the app's agents as MCP tools; None if none of them is one."""
     tools = [name for name, agent in app.hosted_agents.items() if agent.mcp_tool]
     if not tools:
@@ -68,4 +65,4 @@ def _tools(
             f"The agent {tools[0]!r} is an MCP tool, and the package {error.name!r} for that is not installed.",
             "Install it: pip install 'perdure[mcp]'",
         ) from error
-    return mcp_tools.Tools(app.hosted_agents, held, app.agent_wait_seconds, body_limit, names)
+    return mcp_tools.Tools(app.hosted_agents, held, app.agent_wait_seconds, body_limit)

@@ -20,6 +20,7 @@ MAX_PORT = 65535
 _OVERRIDE = "azurefunctionsjobhost__"
 _PLACEHOLDER = re.compile(r"%([^%\s]+)%")
 _LEGAL_HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LEGAL_NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LEGAL_PREFIX = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
@@ -37,6 +38,7 @@ class Settings:
         route_prefix: What the routes stand under, without slashes.
         base_url: What links start with instead of the request's own origin; empty for that.
         trusted_proxies: Peers whose ``X-Forwarded-*`` headers are believed.
+        allowed_hosts: Names that it goes by beside its own, ``.example.com`` for all below it; ``*`` for any.
         body_limit: The largest request body, bytes.
         values: ``Values`` of ``local.settings.json`` that the environment does not have.
     """
@@ -50,6 +52,7 @@ class Settings:
     route_prefix: str = site.DEFAULT_PREFIX
     base_url: str = ""
     trusted_proxies: tuple[site.Network, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     body_limit: int = site.DEFAULT_BODY_LIMIT_BYTES
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -93,6 +96,7 @@ def load(
         route_prefix=_prefix(spec),
         base_url=_base_url(env.get("PERDURE_BASE_URL", "")),
         trusted_proxies=site.parse_proxies(env.get("PERDURE_TRUSTED_PROXIES", "")),
+        allowed_hosts=_allowed_hosts(env.get("PERDURE_ALLOWED_HOSTS", "")),
         body_limit=_body_limit(env.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "")),
         values={name: value for name, value in values.items() if name not in environ},
     )
@@ -209,6 +213,17 @@ def _base_url(value: str) -> str:
     if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
         raise errors.UsageError(f"PERDURE_BASE_URL is {value!r}.", "Give an address such as https://flows.example.com.")
     return text
+
+
+def _allowed_hosts(value: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    for name in names:
+        if name != "*" and not _LEGAL_NAME.fullmatch(name):
+            raise errors.UsageError(
+                f"PERDURE_ALLOWED_HOSTS has {name!r}, which is no name of a host.",
+                "Give names such as flows.example.com, or .example.com for all below it, separated by commas.",
+            )
+    return names
 
 
 def _body_limit(value: str) -> int:

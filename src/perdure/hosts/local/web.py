@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from perdure import tracing
 from perdure.hosts.local import cors as origins
+from perdure.hosts.local import names as host_names
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
 
@@ -80,7 +81,8 @@ class Application:
         site: What is served.
         cors: Which browser origins may call from other sites.
         beside: What is served beside it.
-        mounted: What has a path to itself.
+        mounted: What has a path to itself; it is guarded from other names on whatever address.
+        names: By which names it may be asked; any if not given.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Application:
         cors: origins.Cors | None = None,
         beside: Beside | None = None,
         mounted: Mounted | None = None,
+        names: host_names.Names | None = None,
     ) -> None:
         self.site = site
+        self._names = names or host_names.Names(frozenset({host_names.ANY}), everywhere=False)
         self._beside = beside
         self._mounted = mounted
         self.table = table.Table(site)
@@ -104,7 +108,10 @@ class Application:
         headers = _headers(scope["headers"])
         shared = self._cors.headers(headers.get("origin", ""))
         try:
+            if self._names.everywhere:
+                self._check_name(headers)
             if self._mounted is not None and _raw_path(scope).rstrip("/").casefold() == self._mounted.path:
+                self._check_name(headers)
                 await self._pass_on(self._mounted, scope, headers, shared, receive, send)
                 return
             route, params = self._match(scope)
@@ -152,6 +159,11 @@ class Application:
             await send(event)
 
         await mounted(scope, receive, send_with_shared)
+
+    def _check_name(self, headers: Mapping[str, str]) -> None:
+        # Who says no name is no browser.
+        if "host" in headers and not self._names.admit(headers["host"]):
+            raise problems.unknown_host(headers["host"])
 
     def _check_origin(self, scope: Scope, headers: Mapping[str, str]) -> None:
         own = (_origin(scope, headers), self.site.base_url)
