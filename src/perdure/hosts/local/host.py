@@ -290,12 +290,13 @@ class LocalHost:
             await self._sessions.sweep()
             await self.functions.start()
             self._serve()
+            # Only now: imports at the start may hold the loop for a while, and nobody can do anything about that.
+            self._watchdog = watchdog.Watchdog(asyncio.get_running_loop())
         except BaseException:
             await self._close()
             raise
 
     def _serve(self) -> None:
-        self._watchdog = watchdog.Watchdog(asyncio.get_running_loop())
         address, port = self._address
         if port is None:
             self.functions.listen("", "")

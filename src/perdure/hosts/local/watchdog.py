@@ -14,6 +14,8 @@ from agent_framework import Executor
 PATIENCE_SECONDS: Final = 1.0
 """How long the loop may not turn before somebody is named."""
 
+THREAD: Final = "perdure-watchdog"
+
 logger = logging.getLogger("perdure")
 
 
@@ -30,7 +32,7 @@ class Watchdog:
         self._patience = patience
         self._watched = threading.get_ident()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="perdure-watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
