@@ -39,7 +39,7 @@ class Fleet:
     def worker(self, *, connected: bool = True) -> served.Served:
         """Start a worker; by default wait until the scheduler knows it."""
         known = self.scheduler.workers
-        made = self._start("worker")
+        made = self.start("worker")
         self.workers.append(made)
         if connected:
             made.expect(r"worker: scheduler")
@@ -48,9 +48,10 @@ class Fleet:
 
     def serve(self) -> str:
         """Start the HTTP API; gives where it starts."""
-        return self._start("serve", "--port", "0").ready()
+        return self.start("serve", "--port", "0").ready()
 
-    def _start(self, command: str, *options: str) -> served.Served:
+    def start(self, command: str, *options: str) -> served.Served:
+        """Start a command of the hub."""
         arguments: list[str | pathlib.Path] = [sys.executable, "-m", "perdure.cli", command, self.folder, *options]
         arguments += ["--scheduler", self.scheduler.address, "--taskhub", self.taskhub]
         arguments += ["--payloads", "blob" if self.account else self.shared]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.worker import library
 
-collect_ignore = [] if library.PYTHON.exists() else ["test_worker.py", "test_indexing.py"]
+collect_ignore = [] if library.PYTHON.exists() else ["test_worker.py", "test_indexing.py", "test_faults.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
