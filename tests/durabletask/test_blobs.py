@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 from azure.storage.blob import ContainerClient
+from tests import polling
 from tests.azurite import emulator
 from tests.durabletask import fleet
 from tests.durabletask.scheduler import Scheduler
@@ -93,7 +94,7 @@ def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_nothing_o
             hub.go()
             refused = served.post(url, "1 1", run_id="r1")
             worker.expect(f"The container '{kept.container_name}'.* is not there")
-            scheduler.until(lambda: "is not there" in waits_for(url, "r0"))
+            polling.blocking_until(lambda: waits_for(url, "r0"), lambda reason: "is not there" in reason)
             kept.create_container()
             for name, body, metadata in saved:
                 kept.upload_blob(name, body, metadata=metadata)

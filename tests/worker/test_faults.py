@@ -7,18 +7,21 @@ import contextlib
 import json
 import pathlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from azure.storage.blob import ContainerClient
+from tests import polling
 from tests.azurite import emulator
-from tests.host import served
+from tests.host import gates, served
 from tests.worker import library
 
 from perdure.hosts.local import host
 from perdure.payloads.stores import blob_container
+
+HEADER = f"{served.HEADER}\n{gates.CODE}"
 
 APP = """
 class First(Executor):
@@ -31,9 +34,7 @@ class First(Executor):
 class Second(Executor):
     @handler
     async def step(self, text: str, ctx: WorkflowContext[str]) -> None:
-        told("second")
-        while not (HERE / "go").exists():
-            await asyncio.sleep(0.01)
+        await held("second")
         await ctx.send_message(f"done {text}")
 
 
@@ -52,7 +53,8 @@ app = AgentFunctionApp(workflow=flow.add_edge(first, second).add_edge(second, th
 class Place:
     """An app's folder, its task hub and its storage account."""
 
-    def __init__(self, folder: pathlib.Path, azurite: emulator.Azurite) -> None:
+    def __init__(self, folder: pathlib.Path, azurite: emulator.Azurite, gate: gates.Gate) -> None:
+        self.gate = gate
         self.folder = folder
         self.app = folder / "app"
         self.hub = f"t{uuid.uuid4().hex[:8]}"
@@ -60,10 +62,7 @@ class Place:
 
     def write(self, second: str) -> None:
         """Write the code, with an executor of that id."""
-        served.write_app(self.app, APP.replace("SECOND", second))
-
-    def go(self) -> None:
-        (self.app / "go").touch()
+        served.write_app(self.app, APP.replace("SECOND", second), header=HEADER)
 
     def container(self) -> ContainerClient:
         name = blob_container.name_of(self.hub)
@@ -72,7 +71,7 @@ class Place:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[httpx.AsyncClient]:
         """The code as it is now on a worker; what the engine keeps is there from before."""
-        settings = {"AzureWebJobsStorage": self.account, "TASKHUB_NAME": self.hub}
+        settings = {"AzureWebJobsStorage": self.account, "TASKHUB_NAME": self.hub, "GATE_PORT": self.gate.port}
         with library.started(self.app, {**settings, "WEBSITE_HOSTNAME": "localhost:7071"}) as worker:
             playing = host.LocalHost(library.app_of(worker), hub=self.folder / "hub", port=0)
             async with playing as hosting, httpx.AsyncClient(base_url=f"{hosting.url}/api", timeout=60) as client:
@@ -80,10 +79,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: pathlib.Path, azurite: emulator.Azurite) -> Place:
-    made = Place(tmp_path, azurite)
-    made.write("second")
-    return made
+def place(tmp_path: pathlib.Path, azurite: emulator.Azurite) -> Iterator[Place]:
+    with gates.Gate() as gate:
+        made = Place(tmp_path, azurite, gate)
+        made.write("second")
+        yield made
 
 
 async def start(client: httpx.AsyncClient) -> None:
@@ -92,20 +92,12 @@ async def start(client: httpx.AsyncClient) -> None:
 
 async def until(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Ask after the run until it is as wanted: nothing is pushed to a client there."""
-    over = asyncio.get_running_loop().time() + library.PATIENCE_SECONDS
-    while True:
-        status: dict[str, Any] = (await client.get("/workflow/flow/status/r")).json()
-        if holds(status):
-            return status
-        assert asyncio.get_running_loop().time() < over, status
-        await asyncio.sleep(0.05)
 
+    async def ask() -> dict[str, Any]:
+        found: dict[str, Any] = (await client.get("/workflow/flow/status/r")).json()
+        return found
 
-async def in_second(place: Place) -> None:
-    """Wait until the step that waits to be let go is under way."""
-    async with asyncio.timeout(library.PATIENCE_SECONDS):
-        while "second" not in served.ran(place.app):
-            await asyncio.sleep(0.01)
+    return await polling.until(ask, holds, library.PATIENCE_SECONDS)
 
 
 def waiting_for(what: str) -> Callable[[dict[str, Any]], bool]:
@@ -121,11 +113,11 @@ async def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_not
 ) -> None:
     async with place.running() as client:
         await start(client)
-        await in_second(place)
+        await asyncio.to_thread(place.gate.came, "second")
         with place.container() as kept:
             saved = [(name, kept.download_blob(name).readall()) for name in kept.list_blob_names()]
             kept.delete_container()
-            place.go()
+            place.gate.open()
             refused = await client.post("/workflow/flow/run?runId=other", content="x")
             await until(client, waiting_for("is not there"))
             kept.create_container()
@@ -140,12 +132,12 @@ async def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_not
 async def test_a_payload_that_is_deleted_under_a_run_fails_it_with_its_name(place: Place) -> None:
     async with place.running() as client:
         await start(client)
-        await in_second(place)
+        await asyncio.to_thread(place.gate.came, "second")
     with place.container() as kept:
         gone = [name for name in kept.list_blob_names() if name.startswith("r/p/")]
         for name in gone:
             kept.delete_blob(name)
-    place.go()
+    place.gate.open()
     # Another worker has seen nothing of what is gone.
     async with place.running() as client:
         status = await until(client, ended)
@@ -157,8 +149,8 @@ async def test_a_payload_that_is_deleted_under_a_run_fails_it_with_its_name(plac
 async def test_a_run_whose_executor_is_gone_from_the_code_waits_and_goes_on_with_one_that_has_it(place: Place) -> None:
     async with place.running() as client:
         await start(client)
-        await in_second(place)
-    place.go()
+        await asyncio.to_thread(place.gate.came, "second")
+    place.gate.open()
     place.write("renamed")
     async with place.running() as client:
         status = await until(client, waiting_for("dafx-flow-second"))
