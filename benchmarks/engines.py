@@ -282,9 +282,9 @@ class Case:
     kib: int
     taken: dict[str, list[Taken] | None]
 
-    def ratio(self, over: str, under: str) -> float | None:
-        """Give the median of the ratios of time within each round."""
-        a, b = self.taken.get(over), self.taken.get(under)
+    def ratio(self, over: str, under: str, of: Case | None = None) -> float | None:
+        """Give the median of the ratios of time within each round: of two contenders, or two sizes of run."""
+        a, b = self.taken.get(over), (of or self).taken.get(under)
         return figures.ratio([item.seconds for item in a], [item.seconds for item in b]) if a and b else None
 
     def milliseconds(self, name: str) -> float:
@@ -296,35 +296,50 @@ class Case:
         return figures.median([item.bytes for item in self.taken[name] or ()]) / 1024
 
 
-def measure(report: figures.Report, names: list[str], steps: int, kib: int, rounds: int) -> Case:
-    """Run all contenders in turns, each once beforehand, and report."""
-    case = Case(steps, kib, {name: [] for name in names})
-    if steps > INCUMBENT_STEPS and "incumbent" in names:
-        case.taken["incumbent"] = None
+def measure(report: figures.Report, names: list[str], sizes: list[tuple[int, int]], rounds: int) -> list[Case]:
+    """Run all contenders on runs of all sizes in turns, each once beforehand, and report.
+
+    Args:
+        report: Where the figures go.
+        names: The contenders.
+        sizes: Steps, and KiB of state.
+        rounds: How often.
+    """
+    cases = [Case(steps, kib, {name: [] for name in names}) for steps, kib in sizes]
     with contextlib.ExitStack() as stack:
-        ready: dict[str, tuple[Engine, Run]] = {}
-        for name in [name for name in names if case.taken[name] is not None]:
-            engine = Engine()
-            address = engine.start()
-            stack.callback(engine.stop, 0)
-            ready[name] = engine, stack.enter_context(CONTENDERS[name](address, steps, kib))
+        ready: list[tuple[Case, str, Engine, Run]] = []
+        for case in cases:
+            if case.steps > INCUMBENT_STEPS and "incumbent" in names:
+                case.taken["incumbent"] = None
+            for name in [name for name in names if case.taken[name] is not None]:
+                engine = Engine()
+                address = engine.start()
+                stack.callback(engine.stop, 0)
+                run = stack.enter_context(CONTENDERS[name](address, case.steps, case.kib))
+                ready.append((case, name, engine, run))
         for number in range(rounds + 1):
-            for name, (engine, run) in sorted(ready.items(), reverse=bool(number % 2)):
+            for case, name, engine, run in reversed(ready) if number % 2 else ready:
                 so_far = case.taken[name]
                 if so_far is None:
                     continue
-                taken = _once(engine, run, steps)
+                taken = _once(engine, run, case.steps)
                 if taken is None:
                     case.taken[name] = None
                 elif number:
                     so_far.append(taken)
+    for case in cases:
+        _report(report, case)
+    return cases
+
+
+def _report(report: figures.Report, case: Case) -> None:
     said = [
         f"{name} {case.milliseconds(name):.2f} ms {case.kibibytes(name):.1f} KiB" if taken else f"{name} -"
         for name, taken in case.taken.items()
     ]
     values = {name: (case.milliseconds(name), case.kibibytes(name)) for name, taken in case.taken.items() if taken}
-    report.add(f"{steps:5} steps, {kib:5} KiB of state, a step: {'; '.join(said)}", steps=steps, kib=kib, **values)
-    return case
+    line = f"{case.steps:5} steps, {case.kib:5} KiB of state, a step: {'; '.join(said)}"
+    report.add(line, steps=case.steps, kib=case.kib, **values)
 
 
 def _once(engine: Engine, run: Run, steps: int) -> Taken | None:
@@ -362,17 +377,17 @@ def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -
         click.echo(f"  {what}: {figures.judged(value, least=least, most=most)}")
         met = met and (least is None or value >= least) and (most is None or value <= most)
 
-    lengths = [measure(report, names, steps, 0, rounds) for steps in (STEPS[:-1] if quick else STEPS)]
+    lengths = measure(report, names, [(steps, 0) for steps in (STEPS[:-1] if quick else STEPS)], rounds)
     for case in lengths:
         judge(f"{case.steps} steps, perdure over floor", case.ratio("perdure", "floor"), most=OVER_FLOOR)
-    longest, shortest = lengths[-1].milliseconds("perdure"), lengths[0].milliseconds("perdure")
-    judge("time of a step, longest run over shortest", longest / shortest, most=FLAT)
+    over_shortest = lengths[-1].ratio("perdure", "perdure", lengths[0])
+    judge("time of a step, longest run over shortest", over_shortest, most=FLAT)
     for case, least in zip(lengths[1:3], (1.3, 2.5), strict=True):
         judge(f"{case.steps} steps, incumbent over perdure", case.ratio("incumbent", "perdure"), least=least)
     click.echo()
-    states = [measure(report, names, STATE_STEPS, kib, rounds) for kib in STATES_KIB]
-    most, none = states[-1].milliseconds("perdure"), states[0].milliseconds("perdure")
-    judge("time of a step, most state over none", most / none, most=FLAT)
+    states = measure(report, names, [(STATE_STEPS, kib) for kib in STATES_KIB], rounds)
+    over_none = states[-1].ratio("perdure", "perdure", states[0])
+    judge("time of a step, most state over none", over_none, most=FLAT)
     judge("1 MiB, incumbent over perdure", states[-1].ratio("incumbent", "perdure"), least=20)
     report.save(file)
     if not met:
