@@ -21,7 +21,11 @@ def _refuse_skip(report: R) -> R:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--replay", action="store_true", help="run workflows on the local host as Azure would")
+    parser.addoption(
+        "--replay",
+        action="store_true",
+        help="run workflows as on engines that replay histories: on the local host by the official SDK, as Azure would",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,8 +41,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _replay_everywhere() -> None:
+    from tests.workflow import support
+
     from perdure.hosts.local import host
 
+    support.lives = True
     begin = host.LocalHost.__init__
 
     def replaying(self: host.LocalHost, *args: Any, **options: Any) -> None:

@@ -219,7 +219,7 @@ async def test_what_follows_from_each_answer_is_what_follows_in_process(seed: in
     program = panel(chance, nested=nested)
     word = Word("start", program.hops)
     expected = await in_process(program.build(), word, random.Random(seed))
-    async with testing.LocalHost(desk.app_of(program.build())) as host:
+    async with desk.make_host(desk.app_of(program.build())) as host:
         actual = await hosted(host, word, random.Random(seed), random.Random(seed))
 
     assert actual == expected, program

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agent_framework import Workflow, normalize_tools
+from tests.workflow import lived
 
 from perdure import app as app_module
 from perdure.payloads import refs, store
@@ -20,6 +21,9 @@ TESTS = pathlib.Path(__file__).parents[1]
 
 Build = Callable[[], function_executor.Hostable]
 Mode = Literal["steady", "rebuilt", "thirds", "fresh"]
+
+lives = False
+"""Whether hosted runs have lives, as on engines that replay; ``--replay`` sets it."""
 
 MODES: tuple[Mode, ...] = ("steady", "rebuilt", "thirds", "fresh")
 """Never rebuilt; rebuilt from its history after every landing; after every third; and each step in a new process."""
@@ -177,6 +181,17 @@ class Process:
     ) -> tuple[memory_engine.MemoryEngine, Watched]:
         """Give an engine, and what watches its activities."""
         watched = Watched(self, fresh=mode == "fresh")
+        if lives:
+            landings = 0 if mode == "steady" else 1
+            made = lived.LivedEngine(
+                self.bound.orchestrator,
+                watched,
+                self.payloads,
+                landings=landings,
+                rebuild_every=_EVERY[mode],
+                on_turn=on_turn,
+            )
+            return made, watched
         engine = memory_engine.MemoryEngine(
             {self.bound.orchestrator.name: self.bound.orchestrator},
             watched,
@@ -210,7 +225,8 @@ class Process:
             running.add_done_callback(lambda _: turned.set())
             asked = [] if answer is None else await self._answer(engine, run, answer, turned, running)
         ended = running.result()
-        events = [self.bound.event(run, data) for data in engine.events[run]]
+        told = await engine.told(run) if isinstance(engine, lived.LivedEngine) else engine.events[run]
+        events = [self.bound.event(run, data) for data in told]
         events = [(kind, data) for kind, data in events if "path" not in data]
         failure = (ended.failure.type, ended.failure.message) if ended.failure else None
         steps = [watched.calls[number] for number in sorted(watched.calls)]
@@ -235,14 +251,17 @@ class Process:
         running: asyncio.Task[protocol.Ended],
     ) -> list[tuple[str, Any]]:
         asked: list[tuple[str, Any]] = []
+        answered: set[str] = set()
         while not running.done():
             turned.clear()
             said = engine.statuses.get(run)
             status = None if said is None else orchestrator.decode_status(said)
-            if status is None or not status.idle:
+            if status is None or not status.idle or status.requests[0].id in answered:
+                # An answer may come as a life ends; the next one is told.
                 await turned.wait()
                 continue
             request = status.requests[0]
+            answered.add(request.id)
             values = (self.again() if engine.rebuild_every else self).bound.values_of(run)
             data = values.decode(request.data)
             asked.append((request.executor, data))
