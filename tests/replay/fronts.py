@@ -1,7 +1,8 @@
-"""Front ends of a hub whose way to the engine a test may cut, as where one dies in the middle of what it does."""
+"""Front ends of a hub of which a test may cut each line, as where one dies in the middle of what it does."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 from perdure import errors
@@ -9,29 +10,41 @@ from perdure.hosts.replay import client, runs
 from perdure.payloads import records, store
 
 
-class Engine:
-    """A client of an engine that a test may cut off.
+class Line:
+    """What a front end reaches the engine by, or a store, and a test may cut.
 
     Args:
-        inner: What reaches the engine.
+        inner: What is reached.
 
     Attributes:
         lost: Names of the calls that do nothing, and give None.
         refused: Names of the calls that fail.
+        held: What writing calls wait for; None if they do not.
         calls: Names of those that were made.
     """
 
-    def __init__(self, inner: client.Client) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self._changed = asyncio.Condition()
         self.lost: set[str] = set()
         self.refused: set[str] = set()
+        self.held: asyncio.Event | None = None
         self.calls: list[str] = []
+
+    async def reached(self, name: str) -> None:
+        """Wait until something was called."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: name in self.calls)
 
     def __getattr__(self, name: str) -> Any:
         async def call(*given: Any) -> Any:
-            self.calls.append(name)
+            async with self._changed:
+                self.calls.append(name)
+                self._changed.notify_all()
             if name in self.refused:
-                raise errors.HubError("It was not possible to reach the engine.")
+                raise errors.HubError("The line was cut.")
+            if self.held is not None and name in ("start", "start_again", "purge", "forget", "put_if_absent"):
+                await self.held.wait()
             return None if name in self.lost else await getattr(self._inner, name)(*given)
 
         return call
@@ -46,7 +59,10 @@ class Front:
 
     def __init__(self, host: Any) -> None:
         first: runs.ReplayRuns = host.runs
-        self.engine = Engine(first._engine)
-        self.payloads: store.PayloadStore = first._payloads
-        self.records: records.RecordStore = first._records
-        self.runs = runs.ReplayRuns(cast(client.Client, self.engine), self.payloads, self.records, first._bounds)
+        self.engine, self.payloads, self.records = Line(first._engine), Line(first._payloads), Line(first._records)
+        self.runs = runs.ReplayRuns(
+            cast(client.Client, self.engine),
+            cast(store.PayloadStore, self.payloads),
+            cast(records.RecordStore, self.records),
+            first._bounds,
+        )

@@ -37,8 +37,14 @@ class RecordStore(Protocol):
         """Give the names that start with ``prefix`` and come after ``after``, in the order of their UTF-8 bytes."""
         ...
 
-    async def forget(self, owner: str) -> None:
-        """Delete every record of an owner; one that has none is no error."""
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
+        """Delete every record of an owner; one that has none is no error.
+
+        Args:
+            owner: The owner.
+            last: Names of records that go after all others, one after another: whoever does not find one finds none
+                of those before it either, wherever a deletion was broken off.
+        """
         ...
 
 
@@ -65,6 +71,6 @@ class MemoryRecordStore:
         found = (name for name in self._bodies.get(owner, {}) if name.startswith(prefix))
         return sorted((name for name in found if not after or name.encode() > after.encode()), key=str.encode)
 
-    async def forget(self, owner: str) -> None:
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Forget an owner's records."""
         self._bodies.pop(owner, None)

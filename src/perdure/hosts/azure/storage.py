@@ -57,9 +57,9 @@ class Storage:
         """Give the names that start with ``prefix`` and come after ``after``."""
         return await (await self._records()).names(owner, prefix, after)
 
-    async def forget(self, owner: str) -> None:
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Delete every record of an owner."""
-        await (await self._records()).forget(owner)
+        await (await self._records()).forget(owner, last)
 
     async def _payloads(self) -> blob_store.BlobPayloadStore:
         return blob_store.BlobPayloadStore(await self._open())

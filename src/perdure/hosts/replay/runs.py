@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from opentelemetry import propagate
 
+from perdure import errors
 from perdure.agents import naming as agents
 from perdure.hosts.replay import activities, client, listing, log, starts, wire
 from perdure.payloads import records, refs, store
@@ -23,6 +25,11 @@ END_PATIENCE_SECONDS: Final = 30.0
 
 FEW_REQUESTS: Final = 10
 """For more it costs less to list what is decided than to ask for each."""
+
+REWOUND: Final = "rewound/"
+"""What the names of records begin with that say that a run was rewound after an end."""
+
+logger = logging.getLogger("perdure")
 
 UNHEARD_SECONDS: Final = 10.0
 """A run that has not heard of a decision for so long is told again, when it is looked at."""
@@ -134,7 +141,11 @@ class ReplayRuns:
             # Whoever was first may have died before it woke the run, which ignores what it knows.
             body = await self._records.get(run_id, name)
             heard = heard if body is None else wire.decode(body, wire.Heard)
-        await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
+        try:
+            await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
+        except errors.HubError as error:
+            # It is decided, and whoever asks again would be told that somebody else did so.
+            logger.warning("Run %r is told of what was accepted when it is looked at: %s", run_id, error)
         return "accepted" if first else "answered"
 
     async def query(self, query: runs.Query) -> runs.Page:
@@ -185,6 +196,10 @@ class ReplayRuns:
     async def terminate(self, run_id: str, reason: str) -> bool:
         """End a run as Terminated; False if it had ended or is unknown."""
         state = await self._engine.get(run_id)
+        if state is None and (started := await self._starts.find_untold(run_id)) is not None:
+            # Who accepted it may have died, or is about to tell the engine: it is told, and ends as any other.
+            await self._starts.tell(run_id, started)
+            state = await self._engine.get(run_id)
         if state is None or state.ended or self._bound(state) is None:
             return False
         await self._engine.terminate(run_id, reason)
@@ -203,19 +218,47 @@ class ReplayRuns:
         end = await self._end(run_id)
         if end is None or end.state is None:
             return False
+        if not await self._may_rewind(run_id, end) or not await self._starts.stands(run_id, started):
+            return False
         first = wire.unpack(started.start, wire.Start)
-        again = wire.Start(
-            first.call, first.stored, state=end.state, next=end.next, heard=(wire.Heard(orchestrator.REWIND, b""),)
+        heard = (wire.Heard(orchestrator.REWIND, b""), *await self._unheard(run_id, end.state))
+        again = wire.Start(first.call, first.stored, state=end.state, next=end.next, heard=heard)
+        if not await self._engine.start_again(started.name, run_id, wire.pack(again)):
+            return False
+        if await self._starts.stands(run_id, started):
+            return True
+        # Deleted just now.
+        await self._starts.undo(run_id)
+        return False
+
+    async def _may_rewind(self, run_id: str, end: wire.End) -> bool:
+        """Say whether this is the one that rewinds a run after it failed so; whoever was first may have died."""
+        name = f"{REWOUND}{end.next:012d}"
+        if await self._records.put_if_absent(run_id, name, wire.encode(time.time())):
+            return True
+        body = await self._records.get(run_id, name)
+        return (
+            body is not None
+            and time.time() - wire.decode(body, float) > UNHEARD_SECONDS
+            and await self._end(run_id) == end
         )
-        return await self._engine.start_again(started.name, run_id, wire.pack(again))
+
+    async def _unheard(self, run_id: str, state: bytes) -> list[wire.Heard]:
+        """Give what was accepted for requests that a run had open when it failed: it may not have heard of it."""
+        decided = frozenset(await self._records.names(run_id, wire.REQUEST))
+        names = [name for asked in run_state.decode(state).requests if (name := wire.request_record(asked)) in decided]
+        bodies = await asyncio.gather(*(self._records.get(run_id, name) for name in names))
+        heard = [wire.decode(body, wire.Heard) for body in bodies if body is not None]
+        # What a deadline has decided its own activity tells.
+        return [each for each in heard if each.at]
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
         started, state = await asyncio.gather(self._starts.find(run_id), self._engine.get(run_id))
-        if started is None or (state is not None and not state.ended):
+        if started is None:
             return False
-        await self._starts.forget(run_id)
-        return True
+        may = await self._starts.may_be_deleted(run_id, started) if state is None else state.ended
+        return may and await self._starts.forget(run_id, started)
 
     async def trouble(self) -> str | None:
         """Say why the engine does not answer; None where it does."""
@@ -254,7 +297,7 @@ class ReplayRuns:
         if state is not None and self._bound(state) is not None:
             return await self._run(state, None)
         # The engine may not know of it yet; or it is no run, or one of a workflow that is gone.
-        started = await self._starts.find(run_id)
+        started = await (self._starts.find_untold if state is None else self._starts.find)(run_id)
         if started is None:
             return None
         if state is not None:

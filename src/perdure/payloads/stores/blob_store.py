@@ -103,9 +103,16 @@ class BlobRecordStore:
         found = await self._container.do(listed)
         return sorted((name for name in found if not after or name.encode() > after.encode()), key=str.encode)
 
-    async def forget(self, owner: str) -> None:
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Delete every record of an owner."""
-        await self._container.do(lambda client: _delete(client, _record(owner, "")))
+        kept = [_record(owner, name) for name in last]
+
+        async def delete(client: Any) -> None:
+            await _delete(client, _record(owner, ""), but=kept)
+            for blob in kept:
+                await _delete_one(client, blob)
+
+        await self._container.do(delete)
 
 
 async def _pack(body: bytes) -> bytes:
@@ -138,15 +145,16 @@ async def _download(client: Any, blob: str) -> bytes | None:
     return body
 
 
-async def _delete(client: Any, prefix: str) -> None:
-    async def one(name: str) -> None:
-        try:
-            await client.delete_blob(name)
-        except blob_container.NotThere:
-            return
-
+async def _delete(client: Any, prefix: str, but: Sequence[str] = ()) -> None:
     async for page in client.list_blob_names(name_starts_with=prefix).by_page():
-        await blob_container.each([one(name) async for name in page])
+        await blob_container.each([_delete_one(client, name) async for name in page if name not in but])
+
+
+async def _delete_one(client: Any, name: str) -> None:
+    try:
+        await client.delete_blob(name)
+    except blob_container.NotThere:
+        return
 
 
 def _quoted(text: str) -> str:

@@ -7,6 +7,7 @@ or not at all, and of many that write one name at once one is first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -25,6 +26,7 @@ _RECORDS: Final = "r"
 _PLAIN: Final = re.compile(rb"[a-z0-9_-]")
 _NAME_LIMIT: Final = 200
 _LENGTH_BYTES: Final = 2
+_KNOWN: Final = 4096
 
 
 class FolderPayloadStore:
@@ -112,8 +114,8 @@ class FolderRecordStore:
                 found.append(name)
         return found
 
-    async def forget(self, owner: str) -> None:
-        """Delete every record of an owner."""
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
+        """Delete every record of an owner; they go at once, so that none is last."""
         await asyncio.to_thread(self._root.delete, self._root.place(owner, _RECORDS))
 
 
@@ -123,17 +125,18 @@ class _Root:
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
         self._new = folder / "new"
+        self._gone = folder / "gone"
+        self._known: set[pathlib.Path] = set()
 
     def place(self, owner: str, kind: str) -> pathlib.Path:
         """Give the folder of what an owner has of a kind."""
         return self._folder / _file(owner) / kind
 
     def write(self, place: pathlib.Path, files: Iterable[tuple[str, bytes]]) -> int:
-        """Write the files that are not there; gives how many it wrote."""
+        """Write the files that are not there; gives how many it wrote. All are durable then, whoever wrote them."""
         try:
             written = sum([self._write(place, name, body) for name, body in files])
-            if written:
-                _sync(place)
+            self._settle(place)
         except OSError as error:
             raise self._unusable("written", error) from error
         return written
@@ -164,8 +167,18 @@ class _Root:
     def _make(self, place: pathlib.Path) -> None:
         self._new.mkdir(parents=True, exist_ok=True)
         place.mkdir(parents=True, exist_ok=True)
+        self._known.discard(place)
+
+    def _settle(self, place: pathlib.Path) -> None:
+        """Make the names in a place durable: who has linked one, or made the place, may be dead before it did so."""
+        _sync(place)
+        if place in self._known:
+            return
         _sync(place.parent)
         _sync(self._folder)
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known.add(place)
 
     def read(self, path: pathlib.Path) -> bytes | None:
         """Give a file, or None."""
@@ -186,14 +199,22 @@ class _Root:
             raise self._unusable("read", error) from error
 
     def delete(self, place: pathlib.Path) -> None:
-        """Delete a place."""
+        """Delete a place, all of it at once: where this is broken off, the next deletion sweeps up."""
+        self._known.discard(place)
         try:
-            shutil.rmtree(place)
-            _sync(place.parent)
-        except FileNotFoundError:
-            return
+            self._gone.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(place, self._gone / uuid.uuid4().hex)
+                _sync(place.parent)
+            for left in self.files(self._gone):
+                # Somebody else may be at it.
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(self._gone / left)
         except OSError as error:
             raise self._unusable("written", error) from error
+        with contextlib.suppress(OSError):
+            # Unless the owner has something else.
+            place.parent.rmdir()
 
     def _unusable(self, done: str, error: OSError) -> errors.HubError:
         return errors.HubError(

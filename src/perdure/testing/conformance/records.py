@@ -112,3 +112,18 @@ class RecordsSuite:
         await bench.records.forget("r")
         assert await bench.records.put_if_absent("r", "start", b"second")
         assert await (await bench.reopen()).get("r", "start") == b"second"
+
+    async def test_what_is_to_be_forgotten_last_is_there_while_anything_else_is(self, bench: Bench) -> None:
+        """Whoever looks while records are deleted, or after that was broken off, knows by it that some are left."""
+        last = ["a start", "a mark"]
+        for name in (*last, *(f"record {number}" for number in range(CROWD * 4))):
+            await bench.records.put_if_absent("r", name, b"")
+        forgetting = asyncio.ensure_future(bench.records.forget("r", last))
+        while not forgetting.done():
+            await asyncio.sleep(0)
+            gone = [name for name in last if await bench.records.get("r", name) is None]
+            left = set(await bench.records.names("r"))
+            assert left <= set(last) - set(gone) if gone else True, (gone, left)
+        await forgetting
+        assert list(await bench.records.names("r")) == []
+        await bench.records.forget("r", last)
