@@ -46,11 +46,11 @@ class Slow(beside.MemoryRecordStore):
         self.forgotten = 0
         self.sent = asyncio.Event()
 
-    async def forget(self, owner: str) -> None:
+    async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         self.forgotten += 1
         if self.forgotten > 1:
             await self.sent.wait()
-        await super().forget(owner)
+        await super().forget(owner, last)
 
     async def put_if_absent(self, owner: str, name: str, body: bytes) -> bool:
         put = await super().put_if_absent(owner, name, body)
