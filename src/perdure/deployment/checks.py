@@ -20,7 +20,7 @@ PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 """Those that both Azure Functions and perdure run on."""
 
 BUNDLE: Final = "Microsoft.Azure.Functions.ExtensionBundle"
-NOT_PUBLISHED: Final = (".venv", ".perdure", "local.settings.json", ".git")
+NOT_PUBLISHED: Final = (".venv", ".perdure", ".azurite", "local.settings.json", ".git")
 SETTINGS_OF_THE_PLATFORM: Final = frozenset({"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "TASKHUB_NAME"})
 PLACEHOLDER: Final = re.compile(r"%([^%\s]+)%")
 

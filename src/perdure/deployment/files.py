@@ -20,12 +20,13 @@ FUNCIGNORE: Final = (
     ".vscode",
     ".venv",
     ".perdure",
+    ".azurite",
     "__pycache__",
     "local.settings.json",
     "infra",
     "tests",
 )
-GITIGNORE: Final = ("local.settings.json", ".perdure/", "__pycache__/", ".venv/")
+GITIGNORE: Final = ("local.settings.json", ".perdure/", ".azurite/", "__pycache__/", ".venv/")
 
 
 def write(
