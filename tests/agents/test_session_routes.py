@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from agent_framework import Agent
+from tests import polling
 from tests.agents import world
 from tests.agents.test_idempotency import Gate
 
 from perdure import AgentFunctionApp
 from perdure.hosts.local import host as hosts
 from perdure.testing import ScriptedChatClient
-
-PATIENCE_SECONDS = 20.0
 
 
 def echoing() -> ScriptedChatClient:
@@ -145,9 +144,8 @@ async def test_who_waits_for_a_turn_of_a_session_that_is_deleted_is_told() -> No
 
 async def gone(served: world.World, session_id: str, agent: str = "helper") -> None:
     """Wait until a session has expired; nobody tells of that."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await served.call("GET", f"agents/{agent}/sessions/{session_id}")).status_code != 404:
-            await asyncio.sleep(0.01)
+    at = f"agents/{agent}/sessions/{session_id}"
+    await polling.until(lambda: served.call("GET", at), lambda found: found.status_code == 404)
 
 
 async def test_a_session_expires_after_its_time_to_live() -> None:

@@ -105,6 +105,11 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
                 self._killed.add(stream.worker)
                 self._drop(stream)
 
+    def history(self, instance_id: str) -> int:
+        """How many events the history of an orchestration has."""
+        with self._lock:
+            return len(self._instances[instance_id].history)
+
     def until_quiet(self) -> None:
         """Wait until no turn of any orchestration is due or under way."""
         with self._news:

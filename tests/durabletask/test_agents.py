@@ -109,6 +109,29 @@ async def test_what_a_session_kept_is_deleted_with_it(tmp_path: pathlib.Path, sc
     assert again.json()["message_count"] == 2
 
 
+async def test_what_an_expired_session_kept_is_deleted_by_the_next_worker_if_its_own_was_killed(
+    tmp_path: pathlib.Path, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = AgentFunctionApp(app_folder=world.TESTS, session_ttl=0.2)
+    app.add_agent(Agent(client=ScriptedChatClient(["Noted."]), name="helper"))
+    stores = hub.stores(str(tmp_path), "test", {})
+    ended = asyncio.Event()
+
+    async def killed(self: hub.Hub, instance_id: str, connected: Any) -> None:
+        ended.set()
+
+    async with hosting.SchedulerHost(app, scheduler=scheduler, port=0, stores=stores) as host:
+        talk = world.World(host)  # type: ignore[arg-type]  # what it uses of a host, this one has
+        with monkeypatch.context() as patched:
+            patched.setattr(hub.Hub, "_ended", killed)
+            await talk.say("I am Ann.", session_id="s1")
+            await asyncio.wait_for(ended.wait(), 20)
+            await host.dismiss()
+        assert files(tmp_path, b"I am Ann."), "the test looks where nothing is"
+        host.employ()
+        await until_gone(tmp_path, b"I am Ann.")
+
+
 async def test_a_turn_sent_as_the_session_expires_is_accepted_when_it_is_sure_who_hears_it(
     scheduler: Scheduler,
 ) -> None:
@@ -129,6 +152,27 @@ async def test_a_turn_sent_as_the_session_expires_is_accepted_when_it_is_sure_wh
         assert (await sending).status_code == 202
         answer = (await talk.say("two", session_id="s1", correlation_id="k")).json()
     assert (answer["response"], answer["message_count"]) == ("two", 2)
+
+
+async def test_a_session_that_always_has_a_turn_to_take_keeps_a_short_history(scheduler: Scheduler) -> None:
+    sent, histories = asyncio.Event(), list[int]()
+
+    async def answer(messages: Sequence[Message], options: Mapping[str, Any]) -> str:
+        await sent.wait()
+        histories.append(scheduler.history("session.1@dafx-helper@s1"))
+        return f"heard {messages[-1].text}"
+
+    client = ScriptedChatClient(answer)
+    async with hosting.SchedulerHost(world.app_of(client), scheduler=scheduler, port=0) as host:
+        talk = world.World(host)  # type: ignore[arg-type]  # what it uses of a host, this one has
+        for turn in range(30):
+            await talk.say(f"{turn}", session_id="s1", correlation_id=f"k{turn}", wait_for_response=False)
+        sent.set()
+        last = await talk.say("29", session_id="s1", correlation_id="k29")
+    assert last.json()["message_count"] == 60
+    assert [request.messages[-1].text for request in client.requests] == [f"{turn}" for turn in range(30)]
+    # The first life has all that were sent while its first turn was at work.
+    assert max(histories[1:]) < 60 < histories[0]
 
 
 class Unable(Agent[Any]):

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from perdure.agents import orchestrator
+from perdure.agents import records as agents
 from perdure.hosts.replay import life, lives, log, wire
-from perdure.payloads import records
+from perdure.payloads import records, refs
 from perdure.testing.conformance.orchestrations import bench
 from perdure.workflow import protocol
 
@@ -198,3 +200,30 @@ async def test_a_sealed_log_takes_nothing_more() -> None:
     await written.seal("r", 3.0, b"again")
     await written.write("r", [page(2, b"late"), page(3, b"later")])
     assert [event.data for event in await written.read("r", 0, 10)] == [b"a", b"terminated"]
+
+
+def test_a_session_that_is_never_idle_has_short_lives_and_takes_each_turn_once() -> None:
+    """Turns come as fast as they are answered: there is one at work at each moment."""
+    sessions = orchestrator.SessionOrchestrator("dafx-helper", "dafx-helper-turn")
+    answered = wire.Reply("result", agents.encode(agents.Result(refs.Ref(b"head"), None)))
+
+    def begin(start: wire.Start) -> tuple[life.Life, life.Turn]:
+        made = life.Life(sessions, "session.1@dafx-helper@s1", start, b"", 100.0)
+        return made, made.begin()
+
+    def sent(number: int) -> wire.Heard:
+        return wire.Heard(agents.TURN, agents.encode(agents.Turn(f"k{number}", refs.Ref(b""))))
+
+    made, turn = begin(wire.Start(b"", heard=(sent(0), sent(1))))
+    taken, lived = list[str](), 1
+    for number in range(2, 100):
+        (order,) = turn.orders
+        taken.append(order.work.call.turn.correlation_id)
+        assert not made.hear(sent(number)).orders
+        turn = made.land(order.serial, answered)
+        if isinstance(turn.over, wire.Start):
+            assert not turn.orders, "the turn that is due is the next life's to schedule"
+            made, turn = begin(turn.over)
+            lived += 1
+    assert taken == [f"k{number}" for number in range(98)]
+    assert lived >= 2 * len(taken) // (life.KEEP_EVERY_LANDINGS + 2)

@@ -119,11 +119,20 @@ class SchedulerClient:
 
     async def list(self, created_from: float, created_to: float, prefix: str) -> Sequence[client.State]:
         """Give the orchestrations created from one time up to another, without their outputs."""
-        asked = durable.OrchestrationQuery(
-            created_time_from=datetime.fromtimestamp(max(created_from, 0.0), UTC),
-            created_time_to=datetime.fromtimestamp(created_to, UTC),
-            instance_id_prefix=prefix or None,
+        return await self._list(
+            durable.OrchestrationQuery(
+                created_time_from=datetime.fromtimestamp(max(created_from, 0.0), UTC),
+                created_time_to=datetime.fromtimestamp(created_to, UTC),
+                instance_id_prefix=prefix or None,
+            )
         )
+
+    async def completed(self, prefix: str) -> Sequence[client.State]:
+        """Give the orchestrations that have completed and have not been deleted."""
+        completed = [durable.OrchestrationStatus.COMPLETED]
+        return await self._list(durable.OrchestrationQuery(runtime_status=completed, instance_id_prefix=prefix))
+
+    async def _list(self, asked: durable.OrchestrationQuery) -> Sequence[client.State]:
         async with self._told():
             found = await self._inner.get_all_orchestration_states(asked)
         return [state for state in map(_state, found) if state is not None]

@@ -142,6 +142,7 @@ class Hub:
             work,
             [*given],
             self.stores.payloads,
+            begun=lambda: self._sweep(connected),
             ended=lambda instance_id: self._ended(instance_id, connected),
             close=connected.close,
             credential=sdk.credential(self.where),
@@ -159,6 +160,15 @@ class Hub:
     def sessions(self, connected: client.SchedulerClient) -> sessions.ReplaySessions:
         """Give the sessions of the hub's agents."""
         return sessions.ReplaySessions(connected, self.stores.payloads, self.stores.records, self.agents)
+
+    async def _sweep(self, connected: client.SchedulerClient) -> None:
+        """Clear away sessions that ended, and whose worker was killed before it could."""
+        try:
+            for state in await connected.completed(lifetimes.PREFIX) if self.agents else ():
+                await self._ended(state.id, connected)
+        except errors.HubError as error:
+            # The next worker that begins looks again, and so does the session's next turn.
+            logger.info("It was not possible to look for sessions that have ended: %s", error)
 
     async def _ended(self, instance_id: str, connected: client.SchedulerClient) -> None:
         """Clear away a session that has ended."""

@@ -32,6 +32,7 @@ class Worker:
         work: Does the activities.
         names: Durable names of the activities.
         payloads: Where the calls of orchestrations are that are too large to travel.
+        begun: Called, on this loop, when the worker begins; given up when it stops.
         ended: Called, on this loop, with the id of an orchestration whose last turn was here.
         close: Called when the worker has stopped.
         credential: For a secure scheduler.
@@ -46,6 +47,7 @@ class Worker:
         names: list[str],
         payloads: store.PayloadStore,
         *,
+        begun: Callable[[], Coroutine[Any, Any, None]] | None = None,
         ended: Callable[[str], Coroutine[Any, Any, None]] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         credential: Any = None,
@@ -56,6 +58,8 @@ class Worker:
         self._work = work
         self._payloads = payloads
         self._calls = cache.DecodeCache(CALLS_AT_HAND_BYTES)
+        self._begun = begun
+        self._beginning: asyncio.Task[None] | None = None
         self._ended = ended
         self._close = close
         self._endings: set[asyncio.Task[None]] = set()
@@ -72,6 +76,8 @@ class Worker:
     def start(self) -> Self:
         """Take work items from here on."""
         self._inner.start()
+        if self._begun is not None:
+            self._beginning = self._loop.create_task(self._begun())
         return self
 
     async def stop(self, seconds: float | None = None) -> None:
@@ -89,6 +95,9 @@ class Worker:
         """Give back the activities that run, and close what stays in memory."""
         for future in list(self._running):
             future.cancel()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.wait([self._beginning])
         await asyncio.to_thread(self._inner.let_go)
         await asyncio.gather(*self._endings)
         close, self._close, self._ended = self._close, None, None

@@ -443,7 +443,8 @@ class Life:
 
     def keep(self, state: Callable[[], bytes]) -> None:
         """Offer a state to begin the next life from."""
-        busy = any(out.work.role in ("activity", "child") for out in self._keyed.values())
+        # What the engine has not been given yet is none of this life's: the next one schedules it, as it does all.
+        busy = any(out.serial and out.work.role in ("activity", "child") for out in self._keyed.values())
         self._kept = _Kept(state, self._status, busy)
 
     def _schedule(self, work: Work) -> None:
