@@ -14,6 +14,33 @@ from tests.host import gates, served
 HEADER = f"{served.HEADER}\nfrom agent_framework import response_handler\n\n{gates.CODE}"
 
 
+def loop(steps: int) -> str:
+    """Give an app whose runs take so many steps, each with state of its own; the run "0" is held in the middle."""
+    return f"""
+STEPS = {steps}
+
+
+class Step(Executor):
+    @handler
+    async def step(self, text: str, ctx: WorkflowContext[str, str]) -> None:
+        run, number = text.split()
+        told(f"{{run}} {{number}} {{os.getpid()}}")
+        if run == "0" and number == "{steps // 2}":
+            await held("middle")
+        ctx.set_state(f"step {{number}}", number.zfill(4) * 500)
+        if int(number) < STEPS:
+            await ctx.send_message(f"{{run}} {{int(number) + 1}}")
+        else:
+            seen = [len(ctx.get_state(f"step {{number}}")) for number in range(1, STEPS + 1)]
+            await ctx.yield_output(f"{{run}} {{sum(seen)}}")
+
+
+here, there = Step("here"), Step("there")
+flow = WorkflowBuilder(name="flow", start_executor=here, output_from="all")
+app = AgentFunctionApp(workflow=flow.add_edge(here, there).add_edge(there, here).build())
+"""
+
+
 class Fleet:
     """The processes of a task hub.
 

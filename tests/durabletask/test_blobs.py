@@ -19,29 +19,7 @@ from perdure.payloads.stores import blob_container, storage_account
 STEPS = 6
 RUNS = 6
 
-APP = f"""
-STEPS = {STEPS}
-
-
-class Step(Executor):
-    @handler
-    async def step(self, text: str, ctx: WorkflowContext[str, str]) -> None:
-        run, number = text.split()
-        told(f"{{run}} {{number}} {{os.getpid()}}")
-        if run == "0" and number == "3":
-            await held("middle")
-        ctx.set_state(f"step {{number}}", number.zfill(4) * 500)
-        if int(number) < STEPS:
-            await ctx.send_message(f"{{run}} {{int(number) + 1}}")
-        else:
-            seen = [len(ctx.get_state(f"step {{number}}")) for number in range(1, STEPS + 1)]
-            await ctx.yield_output(f"{{run}} {{sum(seen)}}")
-
-
-here, there = Step("here"), Step("there")
-flow = WorkflowBuilder(name="flow", start_executor=here, output_from="all")
-app = AgentFunctionApp(workflow=flow.add_edge(here, there).add_edge(there, here).build())
-"""
+APP = fleet.loop(STEPS)
 
 
 def container(hub: fleet.Fleet) -> ContainerClient:

@@ -13,29 +13,7 @@ from tests.host import served
 STEPS = 12
 RUNS = 12
 
-LOOP = f"""
-STEPS = {STEPS}
-
-
-class Step(Executor):
-    @handler
-    async def step(self, text: str, ctx: WorkflowContext[str, str]) -> None:
-        run, number = text.split()
-        told(f"{{run}} {{number}} {{os.getpid()}}")
-        if run == "0" and number == "6":
-            await held("middle")
-        ctx.set_state(f"step {{number}}", number.zfill(4) * 500)
-        if int(number) < STEPS:
-            await ctx.send_message(f"{{run}} {{int(number) + 1}}")
-        else:
-            seen = [len(ctx.get_state(f"step {{number}}")) for number in range(1, STEPS + 1)]
-            await ctx.yield_output(f"{{run}} {{sum(seen)}}")
-
-
-here, there = Step("here"), Step("there")
-flow = WorkflowBuilder(name="flow", start_executor=here, output_from="all")
-app = AgentFunctionApp(workflow=flow.add_edge(here, there).add_edge(there, here).build())
-"""
+LOOP = fleet.loop(STEPS)
 
 
 def test_several_workers_share_the_work_and_one_may_be_killed(tmp_path: pathlib.Path, scheduler: Scheduler) -> None:
@@ -66,7 +44,7 @@ def test_several_workers_share_the_work_and_one_may_be_killed(tmp_path: pathlib.
 
 def test_a_worker_that_stops_gives_back_what_it_does_not_finish(tmp_path: pathlib.Path, scheduler: Scheduler) -> None:
     """It ends well; another worker does the step."""
-    app = LOOP.replace("STEPS = 12", "STEPS = 6")
+    app = fleet.loop(6)
     with fleet.of(tmp_path / "app", scheduler, app) as hub:
         first = hub.worker()
         url = hub.serve()
