@@ -1,15 +1,13 @@
-"""The shell round live instances: it lands things, commits what follows, and then carries the effects out."""
+"""The shell round live instances: it lands things, has what follows committed, and then carries the effects out."""
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from perdure import errors
-from perdure.engine import batch, blobs, hub, instance, loading, reader, records, rows, running, timers, writer
+from perdure.engine import blobs, broken, commits, hub, instance, loading, reader, records, rows, running, timers
 from perdure.workflow import protocol
 
 OnCommit = Callable[[str, str, Sequence[bytes], records.InstanceView | None], None]
@@ -18,11 +16,11 @@ log = logging.getLogger("perdure.engine")
 
 
 class Core:
-    """Live instances and their commits; everything here runs on the engine's loop.
+    """Live instances; everything here runs on the engine's loop.
 
     Attributes:
         live: Instances in memory, by id.
-        broken: Instances whose commit failed, to be rebuilt, with what arrived for them meanwhile.
+        commits: Their commits.
         waiters: Who waits for an instance's end.
         followers: Who wants to hear of an instance's commits.
     """
@@ -38,7 +36,6 @@ class Core:
         on_commit: OnCommit | None,
     ) -> None:
         self.live: dict[str, instance.Live] = {}
-        self.broken: dict[str, list[running.Arrival]] = {}
         self.waiters: dict[str, list[asyncio.Future[records.InstanceView]]] = {}
         self.followers: dict[str, set[asyncio.Event]] = {}
         self.clock = clock
@@ -48,28 +45,20 @@ class Core:
         self._orchestrators = orchestrators
         self._running = running.Running(activities, large, self._arrived)
         self._on_commit = on_commit
-        self._loop = asyncio.get_running_loop()
-        self._batch = batch.Batch()
-        self._inflight: collections.deque[batch.Batch] = collections.deque()
-        self._flushing = False
-        self._closed = False
-        self._retry_seconds = running.FIRST_RETRY_SECONDS
-        self._rebuilding: asyncio.TimerHandle | None = None
         self._held: list[tuple[instance.Live, instance.Work]] | None = None
-        self._timers = timers.Timers(readers, clock, self.live, self.broken, self.find, self._take, self._release)
+        self._broken = broken.Broken(self._rebuild, self._rebuilt)
+        self._timers = timers.Timers(readers, clock, self.live, self._broken, self.find, self._take, self._release)
         self._last_number = int(readers.rows("select_last_number")[0][0])
         found = readers.row("select_meta", ("epoch",))
         self.epoch = 1 if found is None else int(found[0]) + 1
-        self._writer: writer.Writer[batch.Batch] = writer.Writer(
-            "perdure-writer", home.writer, batch.apply, self._done, batch.single
-        )
+        self.commits = commits.Commits(home, self._running, self._announce, self._succeeded, self._fail)
 
     # Opening and closing.
 
     async def recover(self) -> None:
         """Rebuild what was in flight and set it going; gives way to the loop now and then."""
-        self._batch.meta["epoch"] = self.epoch
-        await self.committed()
+        self.commits.put(lambda target: target.meta.__setitem__("epoch", self.epoch))
+        await self.commits.committed()
         # Nothing runs before all is rebuilt: what ran would take the time from those still to be set going.
         self._held = []
         for chunk in loading.load_active(self._readers, self._orchestrators, self.epoch):
@@ -87,26 +76,22 @@ class Core:
         """Start no more activities and give the running ones some time."""
         self.draining = True
         await self._running.settle(seconds)
-        await self.committed()
+        await self.commits.committed()
 
     async def close(self) -> None:
         """Cancel what runs, commit what has landed, and end the writer."""
         self.draining = True
         self._stop_timers()
         await self._running.stop()
-        self._flush()
-        await self._writer.close()
+        await self.commits.close()
         self._empty()
 
     async def crash(self) -> None:
         """Drop everything that is not committed."""
-        self._closed = True
-        await self._writer.crash()
+        await self.commits.crash()
         self._stop_timers()
         await self._running.stop()
-        for item in (*self._inflight, self._batch):
-            for future, _ in item.futures:
-                future.cancel()
+        self.commits.forget()
         self._empty()
 
     def _empty(self) -> None:
@@ -127,7 +112,7 @@ class Core:
         input_digest: bytes = b"",
     ) -> instance.Turn:
         """Make a new instance and give its first turn, for ``take``."""
-        self.broken.pop(instance_id, None)
+        self._broken.take(instance_id)
         self._last_number += 1
         live = instance.Live(
             self._orchestrators[name],
@@ -154,7 +139,7 @@ class Core:
         live = self.live.get(instance_id)
         if live is not None:
             return live
-        if instance_id in self.broken:
+        if instance_id in self._broken:
             raise errors.HubError(
                 f"The instance {instance_id!r} waits for the hub {self._home.folder} to be writable again.",
                 "Free some space or check the disk, then try again.",
@@ -203,23 +188,7 @@ class Core:
         if error is not None:
             raise error
 
-    def put(self, change: Callable[[batch.Batch], None]) -> None:
-        """Put something else than a turn into the next commit."""
-        change(self._batch)
-        self._commit_soon()
-
-    async def committed(self, answer: Any = None) -> Any:
-        """Wait until everything so far is durable, and give ``answer``.
-
-        Raises:
-            HubError: If it could not be made durable: none of it happened.
-        """
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._batch.futures.append((future, answer))
-        self._commit_soon()
-        return await future
-
-    # Commits.
+    # What is committed.
 
     def _take(self, turn: instance.Turn | None) -> errors.HubError | None:
         todo = [] if turn is None else [turn]
@@ -229,16 +198,16 @@ class Core:
         except errors.HubError as error:
             # What was taken so far must not be committed without the rest.
             for left in todo:
-                self._write(left)
+                self.commits.add(left)
             self._fail(error)
             return error
-        self._commit_soon()
+        self.commits.soon()
         return None
 
     def _take_one(self, turn: instance.Turn, todo: list[instance.Turn]) -> None:
         """Put one turn into the next commit, and those it causes on the list."""
         live = turn.live
-        self._write(turn)
+        self.commits.add(turn)
         if turn.ended is None:
             for work in turn.scheduled:
                 if work.kind == "child" and live.outstanding.get(work.key) is work:
@@ -250,41 +219,8 @@ class Core:
         if parent is not None:
             todo += self._land_child(parent, live.parent_key, turn.ended)
 
-    def _write(self, turn: instance.Turn) -> None:
-        turn.live.uncommitted += 1
-        outcome = None if turn.arrival is None else turn.arrival.outcome
-        self._batch.add(turn, outcome if isinstance(outcome, protocol.Outcome) else None)
-
-    def _commit_soon(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        full = self._batch
-        if full.turns or full.futures or not full.lean:
-            self._batch = batch.Batch()
-            alone = not self._inflight and not self._running and not full.payloads
-            self._inflight.append(full)
-            if not (alone and self._writer.commit_here([full])):
-                self._writer.put(full)
-
-    def _done(self, batches: Sequence[batch.Batch], error: BaseException | None) -> None:
-        if self._closed or batches[0].settled:
-            return
-        if error is not None:
-            self._fail(error)
-            return
-        self._retry_seconds = running.FIRST_RETRY_SECONDS
-        for done in batches:
-            self._inflight.popleft()
-            done.settled = True
-            for turn in done.turns:
-                self._announce(turn)
-            for future, answer in done.futures:
-                if not future.done():
-                    future.set_result(answer)
+    def _succeeded(self) -> None:
+        self._broken.succeeded()
         if self._timers.left:
             self._timers.ring()
 
@@ -342,47 +278,23 @@ class Core:
         """Nothing of these commits was announced: forget what they changed and read the truth again."""
         reason = error if isinstance(error, errors.HubError) else hub.unwritable(self._home.folder, error)
         log.error("%s", reason)
-        doomed = [*self._inflight, self._batch]
-        self._inflight.clear()
-        self._batch = batch.Batch()
-        for lost in doomed:
-            lost.settled = True
-            for turn in lost.turns:
-                instance_id = turn.live.instance_id
-                self._let_go(turn.live)
-                arrivals = self.broken.setdefault(instance_id, [])
-                if turn.arrival is not None:
-                    arrivals.append(turn.arrival)
-            for future, _ in lost.futures:
-                if not future.done():
-                    future.set_exception(reason)
-        self._writer.resume()
-        self._rebuild_later()
+        for turn in self.commits.drop(reason):
+            self._let_go(turn.live)
+            self._broken.add(turn.live.instance_id, turn.arrival)
+        self._broken.rebuild_later()
 
-    def _rebuild_later(self) -> None:
-        if self._rebuilding is None:
-            self._rebuilding = self._loop.call_later(self._retry_seconds, self._rebuild)
-            self._retry_seconds = min(self._retry_seconds * 2, running.LONGEST_RETRY_SECONDS)
-
-    def _rebuild(self) -> None:
-        self._rebuilding = None
-        try:
-            for instance_id in list(self.broken):
-                self._rebuild_one(instance_id)
-            self._timers.look()
-        except errors.HubError as error:
-            log.error("%s", error)
-            self._rebuild_later()
-
-    def _rebuild_one(self, instance_id: str) -> None:
+    def _rebuild(self, instance_id: str) -> None:
         found = self._readers.row("select_instance", (instance_id,))
         row = None if found is None else records.Instance._make(found)
         loaded = None
         if row is not None and row.status == "Running" and not row.parked:
             loaded = loading.load(self._readers, self._orchestrators, row, self.epoch)
-        arrivals = self.broken.pop(instance_id)
+        arrivals = self._broken.take(instance_id)
         if loaded is not None and instance_id not in self.live:
             self._revive(loaded, arrivals)
+
+    def _rebuilt(self) -> None:
+        self._timers.look()
 
     # Instances out of the store.
 
@@ -472,8 +384,8 @@ class Core:
         live = self.live.get(instance_id)
         if live is not None:
             self._arrive(live, arrival)
-        elif instance_id in self.broken:
-            self.broken[instance_id].append(arrival)
+        elif instance_id in self._broken:
+            self._broken.add(instance_id, arrival)
 
     def _arrive(self, live: instance.Live, arrival: running.Arrival) -> None:
         outcome = arrival.outcome
@@ -487,8 +399,7 @@ class Core:
 
     def _stop_timers(self) -> None:
         self._timers.stop()
-        if self._rebuilding is not None:
-            self._rebuilding.cancel()
+        self._broken.stop()
 
 
 def _refused(work: instance.Work) -> protocol.Ended:

@@ -147,8 +147,8 @@ class Engine:
         turn = self._core.begin(name, instance_id, call, definition=definition, input_digest=input_digest)
         self._core.take(turn)
         if small:
-            self._core.put(functools.partial(_add_payloads, owner=instance_id, items=small))
-        await self._core.committed()
+            self._core.commits.put(functools.partial(_add_payloads, owner=instance_id, items=small))
+        await self._core.commits.committed()
         return self.view(instance_id) or rows.view(turn), True
 
     async def raise_event(
@@ -176,7 +176,7 @@ class Engine:
             turn = live.land(records.EVENT, name, data, data, self._clock())
         self._core.take(turn)
         # A refusal may rest on an end that is not durable yet.
-        await self._core.committed()
+        await self._core.commits.committed()
         return turn is not None
 
     async def terminate(self, instance_id: str, reason: str, event: bytes | None = None) -> bool:
@@ -193,7 +193,7 @@ class Engine:
         live = self._core.find_any(instance_id)
         turn = None if live is None or live.ended is not None else live.terminate(reason, self._clock(), event)
         self._core.take(turn)
-        await self._core.committed()
+        await self._core.commits.committed()
         return turn is not None
 
     async def reopen(self, instance_id: str, name: str) -> bool:
@@ -213,7 +213,7 @@ class Engine:
             raise errors.HubError("The host is shutting down.", "Start it again.")
         turn = self._core.reopen(instance_id, name)
         self._core.take(turn)
-        await self._core.committed()
+        await self._core.commits.committed()
         return turn is not None
 
     async def purge(self, instance_id: str) -> bool:
@@ -230,8 +230,8 @@ class Engine:
         numbers, ids = self._family(instance_id)
         self._purging.update(ids)
         try:
-            self._core.put(functools.partial(_add_purge, numbers=numbers, owners=ids))
-            await self._core.committed()
+            self._core.commits.put(functools.partial(_add_purge, numbers=numbers, owners=ids))
+            await self._core.commits.committed()
             for owner in ids:
                 await self._large.purge(owner)
         finally:
@@ -345,8 +345,8 @@ class Engine:
             HubError: If it could not be made durable.
         """
         value = None if state is None else (self._clock(), state)
-        self._core.put(lambda target: target.entities.__setitem__((name, key), value))
-        await self._core.committed()
+        self._core.commits.put(lambda target: target.entities.__setitem__((name, key), value))
+        await self._core.commits.committed()
 
     def entities(self, name: str, after: str = "", limit: int = 100) -> list[tuple[str, float]]:
         """List the keys above ``after`` of one kind of entity, with the time of their last change."""
@@ -354,11 +354,11 @@ class Engine:
 
     async def _existing(self, instance_id: str) -> records.InstanceView | None:
         if instance_id in self._purging:
-            await self._core.committed()
+            await self._core.commits.committed()
         live = self._core.live.get(instance_id)
         if live is not None and live.shown is None:
             # Its own start is not durable yet.
-            await self._core.committed()
+            await self._core.commits.committed()
         return self.view(instance_id)
 
     def _family(self, instance_id: str) -> tuple[list[int], list[str]]:
@@ -373,12 +373,12 @@ class Engine:
         return numbers, ids
 
     async def _put_small(self, owner: str, items: Sequence[refs.Blob]) -> None:
-        self._core.put(functools.partial(_add_payloads, owner=owner, items=items))
-        await self._core.committed()
+        self._core.commits.put(functools.partial(_add_payloads, owner=owner, items=items))
+        await self._core.commits.committed()
 
     async def _purge_small(self, owner: str) -> None:
-        self._core.put(functools.partial(_add_purge, numbers=(), owners=(owner,)))
-        await self._core.committed()
+        self._core.commits.put(functools.partial(_add_purge, numbers=(), owners=(owner,)))
+        await self._core.commits.committed()
 
 
 def _split(items: Sequence[refs.Blob]) -> tuple[list[refs.Blob], list[refs.Blob]]:

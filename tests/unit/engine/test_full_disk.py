@@ -97,14 +97,14 @@ async def test_a_result_that_could_not_be_committed_is_not_paid_for_twice(full: 
     await gate.entered.wait()
     ballast = fill(disk)
     failed = asyncio.Event()
-    core = full.engine._core
-    fail = core._fail
+    commits = full.engine._core.commits
+    fail = commits._failed
 
     def watched(error: BaseException) -> None:
         fail(error)
         failed.set()
 
-    core._fail = watched  # type: ignore[method-assign]  # to know when it has failed
+    commits._failed = watched  # to know when it has failed
     gate.open.set()
     await asyncio.wait_for(failed.wait(), lab.PATIENCE_SECONDS)
     failed.clear()

@@ -159,7 +159,7 @@ async def test_a_parked_instance_keeps_a_state_so_that_waking_it_costs_little(be
     bench.program("long", lambda host, call: steps(host, 0), resume)
     await bench.engine.begin("long", "a", b"")
     while bench.engine._core.live:
-        await bench.engine._core.committed()
+        await bench.engine._core.commits.committed()
     await bench.engine.raise_event("a", "go", b"")
     assert (await bench.ended("a")).output == b"done"
     assert resumed == [b"20"]
