@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from agent_framework import Agent
+from tests.azurite import emulator
 
-from perdure import AgentFunctionApp
-from perdure.agents import naming, records, requests
-from perdure.hosts.azure import agents, entities, sessions
+from perdure import AgentFunctionApp, errors
+from perdure.agents import hosted, naming, records, requests
+from perdure.hosts.azure import agents, entities, sessions, sweep
 from perdure.payloads import records as beside
-from perdure.payloads import store
+from perdure.payloads import refs, store
 from perdure.testing import ScriptedChatClient
 
 HELPER = naming.instance("helper", "s1")
@@ -35,7 +38,7 @@ class Engine:
         return state
 
     async def list(self, name: str) -> Sequence[entities.Listed]:
-        return []
+        return [entities.Listed("s1", self.state)]
 
 
 class Slow(beside.MemoryRecordStore):
@@ -59,10 +62,14 @@ class Slow(beside.MemoryRecordStore):
         return put
 
 
-async def test_of_several_who_begin_an_expired_session_anew_none_deletes_the_turn_of_another() -> None:
+def helper(payloads: store.PayloadStore) -> hosted.Bound:
     app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")])
+    return app.hosted_agents["helper"].bind(payloads)
+
+
+async def test_of_several_who_begin_an_expired_session_anew_none_deletes_the_turn_of_another() -> None:
     payloads, kept = store.MemoryPayloadStore(), Slow()
-    bound = app.hosted_agents["helper"].bind(payloads)
+    bound = helper(payloads)
     engine = Engine(agents.Kept(1.0, records.State(touched=1.0, ttl=1.0)))
     held = sessions.EntitySessions(engine, payloads, kept, {"helper": bound})
     asked = {key: bound.hosted.accept(requests.read(key))[0] for key in ("a", "b", "c")}
@@ -70,3 +77,32 @@ async def test_of_several_who_begin_an_expired_session_anew_none_deletes_the_tur
     for key in asked:
         assert await kept.get(HELPER, agents.sent(key)) is not None, f"the turn {key} was accepted, and is gone"
     assert engine.told == [agents.DELETE, agents.TURN, agents.TURN, agents.TURN]
+
+
+@pytest.mark.parametrize(("ttl", "left"), [(1.0, []), (1e12, ["sent/old"])])
+async def test_a_sweep_deletes_what_expired_sessions_left_and_nothing_else(ttl: float, left: list[str]) -> None:
+    payloads, kept = store.MemoryPayloadStore(), beside.MemoryRecordStore()
+    engine = Engine(agents.Kept(1.0, records.State(touched=1.0, ttl=ttl)))
+    said = refs.blob(b"I am Ann.")
+    await payloads.put(HELPER, [said])
+    await kept.put_if_absent(HELPER, "sent/old", b"")
+    held = sessions.EntitySessions(engine, payloads, kept, {"helper": helper(payloads)})
+    await held.sweep()
+    await held.sweep()
+    assert await kept.names(HELPER) == left
+    assert (engine.state is None) is (not left)
+    with contextlib.nullcontext() if left else pytest.raises(errors.PayloadMissing):
+        assert payloads.read(HELPER, said.digest) == b"I am Ann."
+    assert engine.told == ([] if left else [agents.DELETE])
+
+
+def test_an_app_whose_sessions_expire_has_a_function_that_sweeps(
+    azurite: emulator.Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AzureWebJobsStorage", azurite.connection())
+
+    def swept(ttl: float | None) -> bool:
+        app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")], session_ttl=ttl)
+        return sweep.NAME in {function.get_function_name() for function in app.get_functions()}
+
+    assert (swept(60.0), swept(None)) == (True, False)

@@ -33,6 +33,9 @@ MCP_TRIGGER = "mcpToolTrigger"
 MCP_ROUTE = "extension/mcp"
 """Where the function of a tool is called in place of the extension for MCP."""
 
+TIMER_ROUTE = "extension/timer"
+"""Where a function with a timer is called in place of the extension for those."""
+
 TRIGGERS = ("orchestrationTrigger", "activityTrigger", "entityTrigger", "httpTrigger", "timerTrigger", MCP_TRIGGER)
 
 
@@ -174,7 +177,10 @@ def _add(app: AgentFunctionApp, worker: Worker, function: Function) -> None:
             declare = app.route(
                 route=f"{MCP_ROUTE}/{trigger['toolName']}", methods=["POST"], trigger_arg_name=parameter
             )
-            proxy = _use(worker, function)
+            proxy = _use(worker, function, "string")
+        case "timerTrigger":
+            declare = app.route(route=f"{TIMER_ROUTE}/{function.name}", methods=["POST"], trigger_arg_name=parameter)
+            proxy = _use(worker, function, "json")
         case other:
             raise AssertionError(f"a host for {other} is not played here")
 
@@ -240,14 +246,14 @@ def _answer(worker: Worker, function: Function) -> Callable[..., Any]:
     return answer
 
 
-def _use(worker: Worker, function: Function) -> Callable[..., Any]:
+def _use(worker: Worker, function: Function, kind: str) -> Callable[..., Any]:
     async def use(**given: Any) -> func.HttpResponse:
         parameter = function.trigger["name"]
         inputs = {
-            parameter: {"string": given[parameter].get_body().decode()},
+            parameter: {kind: given[parameter].get_body().decode()},
             function.client: {"string": given[function.client]},
         }
         value = await asyncio.wrap_future(worker.begin(function, inputs))
-        return func.HttpResponse(value["string"])
+        return func.HttpResponse("" if value is None else value["string"])
 
     return use

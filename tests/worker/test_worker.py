@@ -20,6 +20,7 @@ from tests.azurite import emulator
 from tests.worker import extension, library
 
 from perdure import testing
+from perdure.hosts.azure import sweep
 from perdure.hosts.local import host
 from perdure.payloads.stores import storage_account
 
@@ -158,11 +159,12 @@ def answer(messages, options):
 
 
 agent = Agent(client=ScriptedChatClient(answer), name="Trip planner", description="It plans.")
-app = AgentFunctionApp(agents=[agent], enable_mcp_tool_trigger=True)
+app = AgentFunctionApp(agents=[agent], enable_mcp_tool_trigger=True, session_ttl=3600)
+app.add_agent(Agent(client=ScriptedChatClient(answer), name="brief"), session_ttl=0.2, enable_mcp_tool_trigger=False)
 """
 
 
-async def test_an_agent_is_asked_as_a_tool_on_the_worker(
+async def test_an_agent_is_asked_as_a_tool_on_the_worker_and_expired_sessions_are_swept_away(
     tmp_path: pathlib.Path, azurite: emulator.Azurite, worker_python: None
 ) -> None:
     """With what the extension for MCP sends a function, and reads of what that gives."""
@@ -186,16 +188,32 @@ async def test_an_agent_is_asked_as_a_tool_on_the_worker(
             with pytest.raises(mcp.MCPError, match="query"):
                 await ask(sessionId="s1")
         session = (await client.get("/agents/Trip planner/sessions/s1")).json()
+        await client.post("/agents/brief/run", json={"message": "I am Ann.", "session_id": "s1"})
+        at = "/agents/brief/sessions/s1"
+        await polling.until(lambda: client.get(at), lambda found: found.status_code == 404)
+        left = await entities(client, "dafx-brief")
+        swept = await client.post(f"{library.TIMER_ROUTE}/{sweep.NAME}", json={"IsPastDue": False})
+        swept_away = await entities(client, "dafx-brief")
+        stays = (await client.get("/agents/Trip planner/sessions/s1")).json()
     # The name that the tool has on the local host too: the protocol allows no blank in one.
     assert tool.name.startswith("Trip_planner-") and tool.description == "It plans."
     assert [text(found) for found in (first, second, alone)] == ["one", "one one two", "three"]
     assert (first.meta or {})["sessionId"] == (second.meta or {})["sessionId"] == "s1"
     assert (alone.meta or {})["sessionId"] not in ("s1", "of-the-transport")
-    assert session["message_count"] == 4
+    assert session["message_count"] == stays["message_count"] == 4
+    assert (swept.status_code, len(left), len(swept_away)) == (200, 1, 0), swept.text
     assert [found.is_error for found in (first, alone, failed, blank, wrong)] == [False, False, True, True, True]
     assert text(failed) == "The agent failed: RuntimeError: the model is down"
     assert "'query' is missing" in text(blank)
     assert "session_id is 'a/b'" in text(wrong)
+
+
+async def entities(client: httpx.AsyncClient, name: str) -> list[Any]:
+    """The entities of a name that the extension has."""
+    found = await client.get(f"{client.base_url.join('/')}runtime/webhooks/durabletask/entities/{name}")
+    assert found.status_code == 200, found.text
+    listed: list[Any] = found.json()
+    return listed
 
 
 def text(result: types.CallToolResult) -> str:

@@ -13,7 +13,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 
 from perdure import app as apps
 from perdure import errors
-from perdure.hosts.azure import client, entities, hosting, loop, mcp_triggers, orchestration, storage, triggers
+from perdure.hosts.azure import client, entities, hosting, loop, mcp_triggers, orchestration, storage, sweep, triggers
 from perdure.hosts.local import settings
 from perdure.hosts.replay import runs
 from perdure.routes import site as sites
@@ -79,6 +79,8 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
     triggers.add(app, table.of(app.hosted_workflows, routed, with_health=app.enable_health_check), site_of)
     tools = [agent for agent in app.hosted_agents.values() if agent.mcp_tool]
     mcp_triggers.add(app, tools, site_of)
+    if any(agent.session_ttl for agent in app.hosted_agents.values()):
+        sweep.add(app, lambda inner: hosted.sessions(entities.DurableEntities(inner)))
 
 
 def _earlier(hosted: hosting.Hosting, kept: storage.Storage, executors: loop.Loop) -> list[str]:

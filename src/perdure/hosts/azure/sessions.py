@@ -19,6 +19,8 @@ from perdure.routes import sessions
 EXPIRED: Final = "@expired"
 """Before a session's id: whose records say who deletes what it left when it expired. No session can have such an id."""
 
+SWEPT_AT_ONCE: Final = 16
+
 
 class EntitySessions(polled.PolledSessions):
     """The sessions of an app's agents.
@@ -116,10 +118,24 @@ class EntitySessions(polled.PolledSessions):
         await self._delete(agent, session_id)
         return True
 
-    async def _begin_anew(self, agent: str, session_id: str, left: agents.Kept) -> None:
-        """Delete what an expired session has left, before the next turn is sent.
+    async def sweep(self) -> None:
+        """Delete what expired sessions have left for which no turn has come."""
+        at_once = asyncio.Semaphore(SWEPT_AT_ONCE)
 
-        Of several who have a turn for it one does: the others' would be among what is deleted. They wait for that.
+        async def clear(agent: str, session_id: str, left: agents.Kept) -> None:
+            async with at_once:
+                await self._begin_anew(agent, session_id, left)
+
+        for agent in self._bounds:
+            found = [
+                (key, agents.decode(state)) for key, state in await self._engine.list(naming.entity(agent).lower())
+            ]
+            await asyncio.gather(*(clear(agent, key, left) for key, left in found if left is not None and _over(left)))
+
+    async def _begin_anew(self, agent: str, session_id: str, left: agents.Kept) -> None:
+        """Delete what an expired session has left.
+
+        Of several who come to it one does, and the others wait: what they send then would be among what is deleted.
         """
         lock = EXPIRED + self._bounds[agent].instance(session_id)
         if await self._records.put_if_absent(lock, repr(left.session.touched), b""):
