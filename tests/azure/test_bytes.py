@@ -11,6 +11,7 @@ import pytest
 from agent_framework import Workflow, WorkflowBuilder, WorkflowContext, executor
 
 from perdure import AgentFunctionApp
+from perdure.hosts.azure import hosting
 from perdure.hosts.local import host
 
 STEP_LIMIT_BYTES = 16 * 1024
@@ -37,7 +38,30 @@ def growing(steps: int, size: int) -> Workflow:
     return builder.add_edge(one, other).add_edge(other, one).build()
 
 
-async def run(steps: int, size: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def heavy(steps: int) -> Workflow:
+    """Each step sends, and sets, the most that travels through the engine and not by the store."""
+
+    def step(name: str) -> Any:
+        @executor(id=name)
+        async def send(text: str, ctx: WorkflowContext[str, int]) -> None:
+            left = int(text[:4])
+            for number in range(4):
+                ctx.set_state(f"text {left} {number}", os.urandom(hosting.INLINE.state // 2).hex()[:-4])
+            if left:
+                await ctx.send_message(f"{left - 1:04}" + os.urandom(hosting.INLINE.message // 2).hex()[:-8])
+            else:
+                await ctx.yield_output(len(text))
+
+        return send
+
+    one, other = step("one"), step("other")
+    builder = WorkflowBuilder(name="heavy", start_executor=one, max_iterations=steps + 10)
+    return builder.add_edge(one, other).add_edge(other, one).build()
+
+
+async def run(
+    steps: int, size: int, monkeypatch: pytest.MonkeyPatch, flow: Workflow | None = None
+) -> list[tuple[str, int]]:
     """Run it; give the kind and size of everything that was recorded, custom statuses in UTF-16."""
     found: list[tuple[str, int]] = []
     say = df.DurableOrchestrationContext.set_custom_status
@@ -48,10 +72,12 @@ async def run(steps: int, size: int, monkeypatch: pytest.MonkeyPatch) -> list[tu
         say(self, status)
 
     monkeypatch.setattr(df.DurableOrchestrationContext, "set_custom_status", counted)
-    async with host.LocalHost(AgentFunctionApp(workflow=growing(steps, size)), replay=True) as hosting:
-        assert await hosting.run("growing", steps, run_id="r", timeout=3600) == [size]
+    app = AgentFunctionApp(workflow=flow or growing(steps, size))
+    async with host.LocalHost(app, replay=True) as here:
+        given = steps if flow is None else f"{steps:04}"
+        assert await here.run(flow.name if flow else "growing", given, run_id="r", timeout=3600) == [size]
         after = 0
-        while page := hosting.engine.events("r", after, 500):
+        while page := here.engine.events("r", after, 500):
             found += [("event", len(event.data)) for event in page]
             after = page[-1].id
     return found
@@ -67,6 +93,13 @@ def check(found: list[tuple[str, int]], steps: int) -> list[int]:
 
 async def test_a_long_run_with_much_state_stays_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     check(await run(60, 100_000, monkeypatch), 60)
+
+
+async def test_steps_that_are_as_heavy_as_may_be_stay_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is small enough to travel is bounded for a step as a whole, and a late step costs what an early one did."""
+    events = check(await run(120, hosting.INLINE.message - 4, monkeypatch, heavy(120)), 120)
+    late, early = events[-len(events) // 4 :], events[len(events) // 4 : len(events) // 2]
+    assert sum(late) / len(late) <= 1.2 * sum(early) / len(early)
 
 
 @pytest.mark.soak

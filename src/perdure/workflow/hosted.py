@@ -27,7 +27,6 @@ from perdure.workflow import (
     run_state,
     runtime_tools,
     shape,
-    shared_state,
     snapshot,
     start_input,
     values,
@@ -144,7 +143,7 @@ class HostedWorkflow:
             held = graph.run_kwargs(self.workflow, given)
         except ValueError as error:
             raise errors.InvalidInput([("", str(error))], str(error)) from error
-        limit = shared_state.INLINE_LIMIT_BYTES
+        limit = values.INLINE.state
         state = {
             key: self.codec.encode(value, blobs, where="the arguments of the run", inline_limit=limit)
             for key, value in held.items()
@@ -217,15 +216,18 @@ class HostedWorkflow:
     def _drawn(self) -> dict[str, Any]:
         return {**_graph(self.workflow, self.shape), "mermaid": WorkflowViz(self.workflow).to_mermaid()}
 
-    def bind(self, payloads: store.PayloadStore, *, shared: bool = False) -> Bound:
+    def bind(
+        self, payloads: store.PayloadStore, *, shared: bool = False, inline: values.Inline = values.INLINE
+    ) -> Bound:
         """Put the workflow on a store of payloads, ready to run.
 
         Args:
             payloads: The store.
             shared: Whether other processes, perhaps with other code, work on the same runs. Then an activity has the
                 same name whatever the code of the day, and the host says when a run's copies are released.
+            inline: What travels through the engine and is not stored.
         """
-        shelf = values.Shelf(self.codec, payloads)
+        shelf = values.Shelf(self.codec, payloads, inline)
         kinds = {
             place: executor_state.Kind(self._copies(executor, place), strict=self._strict)
             for place, executor in self.places.items()

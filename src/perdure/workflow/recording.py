@@ -112,15 +112,16 @@ class Recording:
             withdrawn=tuple(ctx.withdrawn),
         )
 
-    def _encode(self, value: Any, where: str) -> refs.Ref:
-        limit = refs.INLINE_LIMIT_BYTES if self._inline < INLINE_BUDGET_BYTES else 0
+    def _encode(self, value: Any, where: str, inline_limit: int = refs.INLINE_LIMIT_BYTES) -> refs.Ref:
+        limit = inline_limit if self._inline < INLINE_BUDGET_BYTES else 0
         ref = self._run.encode(value, self._blobs, where=where, inline_limit=limit)
         if ref.inline is not None:
             self._inline += len(ref.inline)
         return ref
 
     def _sent(self, index: int, message: WorkflowMessage) -> run_state.Sent:
-        ref = self._encode(message.data, f"message {index} of executor {self._call.delivery.executor!r}")
+        where = f"message {index} of executor {self._call.delivery.executor!r}"
+        ref = self._encode(message.data, where, self._run.inline.message)
         contexts, spans = message.trace_contexts, message.source_span_ids
         return run_state.Sent(ref, tuple(zip(contexts, spans, strict=False)) if contexts and spans else ())
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from perdure import errors
 from perdure.payloads import refs
-from perdure.workflow import graph, run_state, snapshot
+from perdure.workflow import graph, run_state, snapshot, values
 
 _ABSENT: Final = object()
 _DELETED: Final = object()
@@ -17,6 +17,11 @@ _KEPT: Final = f"{run_state.RESERVED}kept:"
 
 class Values(Protocol):
     """How values are encoded, decoded and read."""
+
+    @property
+    def inline(self) -> values.Inline:
+        """What stands in the place of a reference."""
+        ...
 
     def encode(self, value: Any, blobs: list[refs.Blob], *, where: str, inline_limit: int = ...) -> refs.Ref:
         """Encode a value; what is to be stored is appended to ``blobs``."""
@@ -31,10 +36,6 @@ class Values(Protocol):
         ...
 
 
-INLINE_LIMIT_BYTES: Final = 64
-"""A value of the shared state that takes no more room than a reference to it stands in its place."""
-
-
 class SharedState(graph.State):
     """A run's shared state during one activity.
 
@@ -42,10 +43,10 @@ class SharedState(graph.State):
     activity ends, and a value set to what it was is no write.
     """
 
-    def __init__(self, seen: snapshot.Snapshot, values: Values) -> None:
+    def __init__(self, seen: snapshot.Snapshot, run: Values) -> None:
         super().__init__()
         self._seen = seen
-        self._values = values
+        self._values = run
         self._found: dict[str, refs.Ref | None] = {}
         self._written: dict[str, Any] = {}
         self._named: dict[str, str] = {}
@@ -157,7 +158,7 @@ class SharedState(graph.State):
                 continue
             own: list[refs.Blob] = []
             where = self._named.get(key) or f"the shared state key {key!r}"
-            ref = self._values.encode(value, own, where=where, inline_limit=INLINE_LIMIT_BYTES)
+            ref = self._values.encode(value, own, where=where, inline_limit=self._values.inline.state)
             if not same(ref, before):
                 changed[key] = ref
                 blobs.extend(own)

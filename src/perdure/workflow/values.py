@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from perdure.payloads import codec, refs, store
 from perdure.payloads.codec import cache
@@ -12,17 +12,34 @@ CACHE_BYTES: Final = 64 * 1024 * 1024
 _IMMUTABLE: Final = (str, bytes)
 
 
+class Inline(NamedTuple):
+    """What values may take, encoded, and yet travel inside what refers to them; bytes.
+
+    Attributes:
+        message: A message that an executor sends.
+        state: A value of the shared state: by default what takes no more room than a reference.
+    """
+
+    message: int = refs.INLINE_LIMIT_BYTES
+    state: int = 64
+
+
+INLINE: Final = Inline()
+
+
 class Shelf:
     """What all runs of an app share: the codec, the store, and what was read or written lately.
 
     Args:
         coder: The app's codec.
         payloads: Where payloads are kept.
+        inline: What is not kept there.
     """
 
-    def __init__(self, coder: codec.Codec, payloads: store.PayloadStore) -> None:
+    def __init__(self, coder: codec.Codec, payloads: store.PayloadStore, inline: Inline = INLINE) -> None:
         self.codec = coder
         self.store = payloads
+        self.inline = inline
         self.bodies = cache.DecodeCache(CACHE_BYTES)
         self.texts = cache.DecodeCache(CACHE_BYTES)
 
@@ -45,6 +62,11 @@ class RunValues:
     def owner(self) -> str:
         """The run that owns the payloads."""
         return self._owner
+
+    @property
+    def inline(self) -> Inline:
+        """What travels inside what refers to it."""
+        return self._shelf.inline
 
     def encode(
         self, value: Any, blobs: list[refs.Blob], *, where: str, inline_limit: int = refs.INLINE_LIMIT_BYTES

@@ -13,10 +13,13 @@ from perdure.agents import naming
 from perdure.hosts.azure import agents, beside, entities, loop, registration, sessions
 from perdure.hosts.replay import activities, lives, wire
 from perdure.payloads import records, store
-from perdure.workflow import hosted
+from perdure.workflow import hosted, values
 
 NAMES: Final = "@functions"
 """Whose records are the names of the activities that this hub ever had; no run can have such an id."""
+
+INLINE: Final = values.Inline(message=1536, state=256)
+"""To write a blob costs as much as a dozen requests to queues, whatever is in those; what a step takes stays small."""
 
 
 class Hosting:
@@ -41,7 +44,9 @@ class Hosting:
         self._executors = executors
         self._payloads = payloads
         self._records = kept
-        self.bounds = {name: workflow.bind(payloads, shared=True) for name, workflow in workflows.items()}
+        self.bounds = {
+            name: workflow.bind(payloads, shared=True, inline=INLINE) for name, workflow in workflows.items()
+        }
         self.agents = {name: agent.bind(payloads) for name, agent in living.items()}
         self.by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
         self._work = activities.Activities(
