@@ -38,6 +38,25 @@ def wide(host: protocol.Host, call: bytes) -> protocol.Steps:
     return protocol.Ended(b"done")
 
 
+def begun(input: Any) -> list[history.Event]:
+    started = history.event(Kind.EXECUTION_STARTED, 100.0, Name="f", Input=json.dumps(input), Version=None)
+    return [history.event(Kind.ORCHESTRATOR_STARTED, 100.0), started]
+
+
+def decided(handle: Any, input: Any, events: list[history.Event]) -> sdk.Decision:
+    """Run a function over a history."""
+    context = {
+        "history": history.played(events),
+        "input": json.dumps(input),
+        "instanceId": "i",
+        "isReplaying": False,
+        "parentInstanceId": None,
+        "upperSchemaVersion": sdk.SCHEMA_V2,
+        "upperSchemaVersionNew": sdk.SCHEMA_V3,
+    }
+    return sdk.decide(handle, context)
+
+
 class Instance:
     """An instance of the function, with the history that its activities make."""
 
@@ -45,7 +64,7 @@ class Instance:
         self.lives = lives.Lives()
         self._handle: Any = orchestration.function(bench.Scripted("wide", wide, None), self.lives)
         self._input = wire.start(texts.Start(b"%d" % count))
-        self._events = [history.event(Kind.ORCHESTRATOR_STARTED, 100.0), self._started()]
+        self._events = begun(self._input)
         reply = json.dumps(texts.pack(texts.Reply("result", bench.encode(None))))
         scheduled = [history.event(Kind.TASK_SCHEDULED, 100.0, number, Name="work") for number in range(count)]
         self._next = [*scheduled, history.event(Kind.ORCHESTRATOR_COMPLETED, 100.0)]
@@ -55,25 +74,11 @@ class Instance:
 
     def turn(self) -> sdk.Decision:
         """Run the function over what there is; then some activities land."""
-        decision = sdk.decide(
-            self._handle,
-            {
-                "history": history.played(self._events),
-                "input": json.dumps(self._input),
-                "instanceId": "i",
-                "isReplaying": False,
-                "parentInstanceId": None,
-                "upperSchemaVersion": sdk.SCHEMA_V2,
-                "upperSchemaVersionNew": sdk.SCHEMA_V3,
-            },
-        )
+        decision = decided(self._handle, self._input, self._events)
         landed, self._results = self._results[:BATCH], self._results[BATCH:]
         self._events += [*self._next, history.event(Kind.ORCHESTRATOR_STARTED, 101.0), *landed]
         self._next = [history.event(Kind.ORCHESTRATOR_COMPLETED, 101.0)]
         return decision
-
-    def _started(self) -> history.Event:
-        return history.event(Kind.EXECUTION_STARTED, 100.0, Name="wide", Input=json.dumps(self._input), Version=None)
 
 
 def last_turn(count: int, *, elsewhere: bool) -> int:
@@ -130,3 +135,39 @@ async def test_a_graph_that_is_too_large_to_travel_fails_the_run_with_the_reason
     async with local.LocalHost(app, replay=True) as host:
         with pytest.raises(local.RunFailed, match="graph takes more than"):
             await host.outputs(await host.start("program", program.value))
+
+
+DAY_SECONDS = 86_400.0
+
+
+def timers(actions: list[Any]) -> list[float]:
+    """When the timers among some actions fire, in the order in which they were asked for."""
+    found: list[float] = []
+    for action in actions:
+        found += [history.seconds(action["fireAt"])] if action["actionType"] == 5 else []
+        found += timers(action.get("compoundActions", []))
+    return found
+
+
+def test_a_timer_that_is_far_off_comes_by_hops_that_a_queue_can_hold() -> None:
+    """A message of Azure Storage lives for a week; the timer rings once, when it is due."""
+
+    def far(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.timer("far", host.now + 10 * DAY_SECONDS)
+        yield
+        return protocol.Ended(b"rang at %d" % host.now)
+
+    handle = orchestration.function(bench.Scripted("far", far, None), lives.Lives())
+    input = wire.start(texts.Start(b""))
+    events, now, hops = begun(input), 100.0, 0
+    decision = decided(handle, input, events)
+    while not decision.done:
+        due = timers(decision.actions[0])[hops]
+        assert now < due <= now + 6 * DAY_SECONDS
+        created = history.event(Kind.TIMER_CREATED, now, hops, FireAt=history.timestamp(due))
+        now = due
+        events += [created, history.event(Kind.ORCHESTRATOR_STARTED, now)]
+        events.append(history.event(Kind.TIMER_FIRED, now, TimerId=hops, FireAt=history.timestamp(due)))
+        hops += 1
+        decision = decided(handle, input, events)
+    assert texts.unpack(decision.output, texts.End).output == b"rang at %d" % (100 + 10 * DAY_SECONDS)

@@ -635,7 +635,7 @@ class Keyed(Executor):
         ctx.set_state(self.key, number)
 
 
-@pytest.mark.parametrize("key", [5, ("a", 1), None, "\x00executor:keyed"])
+@pytest.mark.parametrize("key", [5, ("a", 1), None, "\x00executor:keyed", "half \ud83d"])
 async def test_key_that_cannot_be_kept_is_refused(key: Any) -> None:
     """A key of the shared state that is no text, or would reach perdure's own, fails the run with what to do."""
     failure = (await support.hosted_run(lambda: WorkflowBuilder(start_executor=Keyed("keyed", key)).build(), 1)).failure

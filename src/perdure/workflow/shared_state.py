@@ -63,12 +63,19 @@ class SharedState(graph.State):
         """Set a value; a later change of the object does not change the state.
 
         Raises:
-            CodecError: If the key is no text, or one of perdure's own.
+            CodecError: If the key is no text that can be kept, or one of perdure's own.
         """
         if not isinstance(key, str):
             raise errors.CodecError(f"The shared state key {key!r} is a {type(key).__name__}.", "Use text as the key.")
         if key.startswith(run_state.RESERVED):
             raise errors.CodecError(f"The shared state key {key!r} is one of perdure's own.", "Use another key.")
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            raise errors.CodecError(
+                f"The shared state key {key!r} is no text that can be kept: it has a lone surrogate.",
+                "Use another key.",
+            ) from error
         self._written[key] = copy.deepcopy(value)
 
     def has(self, key: str) -> bool:
