@@ -12,6 +12,7 @@ PROCESSES ?= 2
 BESIDE := --numprocesses $(PROCESSES) --dist worksteal
 
 REPLAYED := tests/people tests/policy tests/workflow tests/http/test_workflows.py tests/http/test_events.py tests/differential tests/agents tests/functions/test_agents.py \
+    tests/functions/test_workflows.py \
     --ignore=tests/workflow/test_crowd.py
 
 .PHONY: demo test lint types pytest soak test-lowest test-newest clean

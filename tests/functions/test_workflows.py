@@ -20,6 +20,7 @@ async def parked(app: Any, run: str) -> None:
     raise AssertionError("it ended")
 
 
+@pytest.mark.embedded
 async def test_the_official_client_starts_a_workflow_and_sees_its_outputs(serve: Any) -> None:
     app = await serve("beside")
     run = (await app.ask("POST", "/api/start/dafx-order", json={"pieces": 2})).text
@@ -33,6 +34,7 @@ async def test_the_official_client_starts_a_workflow_and_sees_its_outputs(serve:
     assert status["output"] == ["piece 0", "piece 1"]
 
 
+@pytest.mark.embedded
 async def test_the_official_client_answers_a_request_by_an_event_of_its_id(serve: Any) -> None:
     app = await serve("beside")
     await app.ask("POST", "/api/start/dafx-approval/r1", json="draft")
@@ -48,6 +50,7 @@ async def test_the_official_client_answers_a_request_by_an_event_of_its_id(serve
     assert ended["output"] == ["draft: True"]
 
 
+@pytest.mark.embedded
 async def test_an_event_that_is_no_answer_is_refused_with_the_reason(serve: Any) -> None:
     app = await serve("beside")
     await app.ask("POST", "/api/start/dafx-approval/r1", json="draft")
@@ -75,6 +78,7 @@ async def test_the_official_client_ends_a_run_of_a_workflow(serve: Any) -> None:
     assert "no longer wanted" in status["error"]
 
 
+@pytest.mark.embedded
 async def test_a_start_under_the_id_of_a_living_run_is_refused_and_of_an_ended_one_takes_its_place(serve: Any) -> None:
     app = await serve("beside")
     assert (await app.ask("POST", "/api/start/dafx-approval/r1", json="draft")).text == "r1"
@@ -88,6 +92,7 @@ async def test_a_start_under_the_id_of_a_living_run_is_refused_and_of_an_ended_o
     assert (await app.ended("r1"))["output"] == ["piece 0"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("value", "said"), [({"pieces": "two"}, "/pieces"), (None, "null")])
 async def test_a_start_with_what_the_workflow_does_not_take_is_refused(serve: Any, value: Any, said: str) -> None:
     app = await serve("beside")
@@ -97,6 +102,7 @@ async def test_a_start_with_what_the_workflow_does_not_take_is_refused(serve: An
     assert said in refused.json()["ExceptionMessage"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'"\xff"', b'{"pieces":'])
 @pytest.mark.parametrize(
     "path", ["orchestrators/dafx-order", "orchestrators/batch", "instances/r1/raiseEvent/approval"]
@@ -133,6 +139,7 @@ async def test_a_workflow_that_was_called_waits_for_a_person_also_through_a_cras
     assert (await app.ended(outer))["output"] == ["draft: False"]
 
 
+@pytest.mark.embedded
 async def test_a_workflow_that_is_called_under_the_id_of_another_living_run_fails(serve: Any) -> None:
     app = await serve("beside")
     await app.ask("POST", "/api/start/dafx-approval/the-approval", json="another draft")

@@ -45,7 +45,7 @@ class Inbox:
         """Take in a task that is done: the SDK calls this."""
         self._landed.append(found)
         if self._wait is not None:
-            self._wait.end(found)
+            self._wait.end()
             self._wait = None
 
     def next(self) -> Generator[Task, None, Task]:
@@ -75,9 +75,8 @@ class _Wait(CompoundTask):  # type: ignore[misc]  # the SDK ships no types
         self.action_repr = actions.WhenAnyAction([task.action_repr for task in fresh] + [actions.WhenAllAction([])])
         self.state = TaskState.RUNNING
 
-    def end(self, found: Task) -> None:
+    def end(self) -> None:
         """Let the orchestrator go on."""
-        self.set_is_played(found.is_played)
         self.set_value(is_error=False, value=None)
 
 
