@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from perdure.engine import engine, records
 from perdure.payloads import refs
+from perdure.testing.conformance.orchestrations import bench
 from perdure.workflow import protocol
 
-Program = Callable[[protocol.Host, bytes], protocol.Steps]
-Resumed = Callable[[protocol.Host, bytes, bytes], protocol.Steps]
 PATIENCE_SECONDS = 20
 
-
-def encode(value: Any) -> bytes:
-    return msgspec.msgpack.encode(value)
-
-
-def decode(data: bytes) -> Any:
-    return msgspec.msgpack.decode(data)
-
-
-class Scripted:
-    """An orchestrator out of functions."""
-
-    def __init__(self, name: str, program: Program, resumed: Resumed | None = None) -> None:
-        self.name = name
-        self._program = program
-        self._resumed = resumed
-
-    def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
-        return self._program(host, call)
-
-    def resume(self, host: protocol.Host, call: bytes, state: bytes) -> protocol.Steps:
-        assert self._resumed is not None, f"{self.name} was resumed from a state"
-        return self._resumed(host, call, state)
-
-    def decode(self, data: bytes) -> Any:
-        return decode(data)
+Program = bench.Program
+Resumed = bench.Resumed
+Scripted = bench.Scripted
+Gate = bench.Gate
+encode = bench.encode
+decode = bench.decode
 
 
 class Lab:
@@ -92,19 +68,6 @@ class Lab:
         view = await self.engine.wait(instance_id, PATIENCE_SECONDS)
         assert view is not None and view.ended, view
         return view
-
-
-class Gate:
-    """An activity body that says when it was entered and waits to be let go."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Event()
-        self.open = asyncio.Event()
-
-    async def __call__(self, call: Any) -> Any:
-        self.entered.set()
-        await self.open.wait()
-        return call
 
 
 async def same(call: Any) -> Any:
