@@ -54,6 +54,12 @@ class Lifetimes:
         await engine.purge(life)
 
 
+def before(life: str) -> str | None:
+    """Give the life before one; None for the first."""
+    session, number = _parts(life)
+    return naming.life(session, number - 1) if number > 1 else None
+
+
 def _parts(life: str) -> tuple[str, int]:
     found = naming.life_of(life)
     assert found is not None, life

@@ -78,6 +78,7 @@ class ReplaySessions(polled.PolledSessions):
                 if not await self._engine.start(bound.orchestrator.name, life, start):
                     continue
                 if not await self._lifetimes.over(life):
+                    await self._end_before(life)
                     return life
                 # It was over before it began here: what was started is nobody's.
                 await self._tell(life, records.DELETE)
@@ -162,15 +163,32 @@ class ReplaySessions(polled.PolledSessions):
         """Delete a session with all that it kept, and the turns in it."""
         life = await self._lifetimes.current(self._bounds[agent].instance(session_id))
         state = await self._engine.get(life)
-        if state is None:
-            return False
-        # From here on it is unknown to all, whether a worker is there to end it or not.
-        await self._lifetimes.end(life)
+        if state is not None:
+            # From here on it is unknown to all, whether a worker is there to end it or not.
+            await self._lifetimes.end(life)
+            await self._clear(life)
+        # A deletion that was cut off has left a life that nobody knows.
+        before = lifetimes.before(life)
+        while before is not None and await self._engine.get(before) is not None:
+            await self._clear(before)
+            before = lifetimes.before(before)
+        return state is not None and state.status != "Completed" and not _expired(state)
+
+    async def _end_before(self, life: str) -> None:
+        """Have the life before one end, if its deletion was cut off; a worker that ends it deletes what it leaves."""
+        before = lifetimes.before(life)
+        state = None if before is None else await self._engine.get(before)
+        if state is not None and state.ended:
+            await self._lifetimes.clear(state.id, self._engine)
+        elif state is not None:
+            await self._tell(state.id, records.DELETE)
+
+    async def _clear(self, life: str) -> None:
+        """End a life that is over, and delete what it leaves; where no worker is there, the first that comes will."""
         await self._tell(life, records.DELETE)
         ended = await self._engine.wait(life, polled.DELETE_PATIENCE_SECONDS)
         if ended is not None and ended.ended:
             await self._lifetimes.clear(life, self._engine)
-        return state.status != "Completed" and not _expired(state)
 
     async def _living(self, agent: str, session_id: str) -> client.State | None:
         state = await self._engine.get(await self._lifetimes.current(self._bounds[agent].instance(session_id)))
