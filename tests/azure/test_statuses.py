@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pathlib
 from typing import Never
 
 import pytest
 from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+from tests import polling
 
 from perdure import AgentFunctionApp, testing
 from perdure.hosts.azure import statuses, wire
@@ -120,9 +120,8 @@ async def test_a_long_run_with_many_open_requests_keeps_each_once(tmp_path: path
     app = AgentFunctionApp(workflow=builder.add_edge(one, other).add_edge(other, one).build(), app_folder=tmp_path)
     async with testing.LocalHost(app, hub=tmp_path / "hub", replay=True) as host:
         run = await host.start("asking", STEPS)
-        async with asyncio.timeout(30):
-            while (looked := await host.runs.get(run)) is None or not idle(looked):
-                await asyncio.sleep(0.02)
+        looked = await polling.until(lambda: host.runs.get(run), lambda looked: looked is not None and idle(looked))
+        assert looked is not None
         assert numbers(looked) == list(range(REQUESTS))
         kept = folder_store.FolderRecordStore(tmp_path / "hub" / replayed.KEPT)
         before = list(await kept.names(run, statuses.RECORD))
