@@ -171,3 +171,28 @@ def test_a_timer_that_is_far_off_comes_by_hops_that_a_queue_can_hold() -> None:
         hops += 1
         decision = decided(handle, input, events)
     assert texts.unpack(decision.output, texts.End).output == b"rang at %d" % (100 + 10 * DAY_SECONDS)
+
+
+def test_an_orchestration_that_ends_takes_back_its_timers() -> None:
+    """One that is left would hold up the end until it has fired."""
+
+    def leaving(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.timer("far", host.now + DAY_SECONDS)
+        host.activity("a", "work", None)
+        yield
+        return protocol.Ended(b"done")
+
+    handle = orchestration.function(bench.Scripted("leaving", leaving, None), lives.Lives())
+    input = wire.start(texts.Start(b""))
+    assert not decided(handle, input, begun(input)).done
+    result = json.dumps(texts.pack(texts.Reply("result", bench.encode(None))))
+    scheduled = [
+        history.event(Kind.TIMER_CREATED, 100.0, 1, FireAt=history.timestamp(100.0 + DAY_SECONDS)),
+        history.event(Kind.TASK_SCHEDULED, 100.0, 0, Name="work"),
+    ]
+    landed = history.event(Kind.TASK_COMPLETED, 101.0, TaskScheduledId=0, Result=result)
+    events = [*begun(input), *scheduled, history.event(Kind.ORCHESTRATOR_STARTED, 101.0), landed]
+    decision = decided(handle, input, events)
+    assert decision.done
+    (together,) = decision.actions[0]
+    assert [part["isCanceled"] for part in together["compoundActions"] if part["actionType"] == 5] == [True]

@@ -142,6 +142,43 @@ def test_a_life_ends_after_some_landings_and_sooner_where_steps_are_heavy(call: 
         start = turn.over
 
 
+def test_no_life_begins_from_a_state_that_the_engine_would_not_take() -> None:
+    def growing(host: protocol.Host, call: bytes) -> protocol.Steps:
+        for step in range(100):
+            size = life.STATE_BYTES + 1 if step < 20 else 1
+            host.keep(lambda size=size: b"-" * size)  # type: ignore[misc]  # a default binds it
+            host.activity(f"s{step}", "work", step)
+            yield
+        return protocol.Ended()
+
+    made, turn = begun(growing)
+    seen = 0
+    while turn.over is None:
+        turn = made.land(turn.orders[0].serial, reply())
+        seen += 1
+    assert seen == 20
+
+
+def test_what_is_heard_while_a_life_closes_is_heard_by_the_next() -> None:
+    def telling(host: protocol.Host, call: bytes) -> protocol.Steps:
+        for step in range(100):
+            host.emit(b"-" * (life.TAIL_BYTES + 1))
+            host.keep(lambda: b"kept")
+            host.activity(f"s{step}", "work", step)
+            yield
+        return protocol.Ended()
+
+    made, turn = begun(telling)
+    while all(order.work.role == "activity" for order in turn.orders):
+        turn = made.land(turn.orders[0].serial, reply())
+    late = wire.Heard("late", b"1")
+    assert made.hear(late) == life.Turn()
+    for order in turn.orders:
+        turn = made.land(order.serial, reply())
+    assert isinstance(turn.over, wire.Start)
+    assert turn.over.heard == (late,)
+
+
 def from_the_beginning(start: wire.Start) -> wire.Start:
     """The same life from the beginning: the program resumes nowhere."""
     return wire.Start(start.call, landings=start.landings)
