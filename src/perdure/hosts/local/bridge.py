@@ -8,6 +8,8 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from perdure import errors
 from perdure.hosts.local import mailbox
 from perdure.payloads import refs
@@ -114,7 +116,9 @@ class BridgedRuns(Bridge):
         starting = asyncio.ensure_future(self._inner.start(workflow, run_id, value, blobs, given=given))
         run, new = await asyncio.shield(starting)
         if run.status not in runs.ENDED and run.input_digest == options.digest(value, given):
-            run = await self._inner.wait(run_id, wait) or run
+            waited = await self._inner.wait(run_id, wait) or run
+            # Where what is waited for does not say its start, the start has said it.
+            run = waited if waited.input_digest else msgspec.structs.replace(waited, input_digest=run.input_digest)
         return run, new
 
     async def answer(self, run_id: str, request_id: str, body: bytes, content_type: str) -> runs.Accepted:
