@@ -105,10 +105,10 @@ async def test_a_history_provider_of_ones_own_sees_what_it_saved() -> None:
     assert [message.text for message in client.requests[1].messages] == ["Ann", "heard Ann", "Bob"]
 
 
+@pytest.mark.filterwarnings("ignore:.*experimental:FutureWarning")  # The framework says so once a process.
 async def test_a_history_in_files_is_the_session_s_own(tmp_path: Any) -> None:
     client = echoing()
-    with pytest.warns(FutureWarning, match="experimental"):
-        history = FileHistoryProvider(tmp_path)
+    history = FileHistoryProvider(tmp_path)
     async with world.serve(world.app_of(client, context_providers=[history])) as served:
         await served.say("Ann", session_id="s1")
         await served.crash()

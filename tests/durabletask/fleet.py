@@ -65,7 +65,7 @@ class Fleet:
 
     def worker(self, *, connected: bool = True) -> served.Served:
         """Start a worker; by default wait until the scheduler knows it."""
-        known = self.scheduler.workers
+        known = self.scheduler.connections
         made = self.start("worker")
         self.workers.append(made)
         if connected:

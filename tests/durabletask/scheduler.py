@@ -73,6 +73,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
     def __init__(self) -> None:
         super().__init__(port=0, max_history_size=1_000_000)
         self._news = threading.Condition(self._lock)
+        self.connections = 0
         self._streams: list[Stream] = []
         self._leases: dict[str, Lease] = {}
         self._leased = 0
@@ -90,12 +91,6 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self._server.start()
         self.address = f"http://127.0.0.1:{self._port}"
         return self.address
-
-    @property
-    def workers(self) -> int:
-        """How many workers are connected."""
-        with self._lock:
-            return sum(stream.is_active() for stream in self._streams)
 
     def cut(self) -> None:
         """Break with all workers, as if they were killed: what they had is due again, and none of them comes back."""
@@ -115,10 +110,11 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         with self._news:
             assert self._news.wait_for(self._quiet, PATIENCE_SECONDS), "turns did not come to an end"
 
-    def until_connected(self, workers: int) -> None:
-        """Wait until so many workers are connected."""
+    def until_connected(self, connections: int) -> None:
+        """Wait until workers have connected so often; the connection of one that was killed may last a while."""
         with self._news:
-            assert self._news.wait_for(lambda: self.workers >= workers, PATIENCE_SECONDS), "a worker did not come"
+            came = self._news.wait_for(lambda: self.connections >= connections, PATIENCE_SECONDS)
+        assert came, "a worker did not come"
 
     def _quiet(self) -> bool:
         queued = [self._instances.get(instance_id) for instance_id in self._orchestration_queue]
@@ -130,6 +126,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             if stream.worker in self._killed:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "this worker is dead")
             self._streams.append(stream)
+            self.connections += 1
             self._news.notify_all()
         context.add_callback(lambda: self._drop(stream))
         for item in super().GetWorkItems(request, cast(grpc.ServicerContext, stream)):

@@ -27,8 +27,8 @@ APP = """
 class First(Executor):
     @handler
     async def step(self, text: str, ctx: WorkflowContext[str]) -> None:
-        ctx.set_state("mail", text * 1000)
-        await ctx.send_message(text * 1000)
+        ctx.set_state("mail", text * 10_000)
+        await ctx.send_message(text * 10_000)
 
 
 class Second(Executor):
@@ -126,7 +126,7 @@ async def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_not
         status = await until(client, ended)
     assert refused.status_code == 503
     assert "is not there" in refused.json()["error"]
-    assert status["output"] == ["1005 1000"]
+    assert status["output"] == ["10005 10000"]
 
 
 async def test_a_payload_that_is_deleted_under_a_run_fails_it_with_its_name(place: Place) -> None:
@@ -158,4 +158,4 @@ async def test_a_run_whose_executor_is_gone_from_the_code_waits_and_goes_on_with
     place.write("second")
     async with place.running() as client:
         status = await until(client, ended)
-    assert status["output"] == ["1005 1000"]
+    assert status["output"] == ["10005 10000"]
