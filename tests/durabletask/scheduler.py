@@ -81,6 +81,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self.address = ""
         self.door = Door()
         self.bytes = 0
+        self.given_back: list[str] = []
 
     def start(self) -> str:
         self._shutdown_event.clear()
@@ -104,6 +105,12 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         """How many events the history of an orchestration has."""
         with self._lock:
             return len(self._instances[instance_id].history)
+
+    def scheduled(self, instance_id: str) -> list[str]:
+        """Names of the activities that an orchestration has scheduled in this life."""
+        with self._lock:
+            history = self._instances[instance_id].history
+            return [event.taskScheduled.name for event in history if event.HasField("taskScheduled")]
 
     def until_quiet(self) -> None:
         """Wait until no turn of any orchestration is due or under way."""
@@ -163,6 +170,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
 
     def AbandonTaskActivityWorkItem(self, request: Any, context: Any) -> Any:
         with self._lock:
+            self.given_back.append(request.completionToken)
             lease = self._leases.pop(request.completionToken, None)
             if lease is not None:
                 self._give_back(lease)

@@ -1,91 +1,21 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.durabletask import hosting
+from tests.durabletask import orchestrating
 from tests.durabletask.scheduler import Scheduler
-from tests.unit.replay import endings
 
-from perdure.hosts.durabletask import client, sdk, worker
-from perdure.hosts.replay import activities, log, starts, wire
-from perdure.payloads import records, store
 from perdure.testing.conformance import orchestrations as conformance
-from perdure.workflow import protocol
-
-Orchestrators = Mapping[str, protocol.Orchestrator]
-Activities = Mapping[str, protocol.Activity]
-
-
-class Hub:
-    """A worker and a client of a scheduler, as the suite drives them."""
-
-    def __init__(self, scheduler: Scheduler, orchestrators: Orchestrators, given: Activities) -> None:
-        self._scheduler = scheduler
-        self._orchestrators = orchestrators
-        self._given = given
-        self.payloads = store.MemoryPayloadStore()
-        self._records = records.MemoryRecordStore()
-        self._log = log.Log(self._records)
-        self._where = sdk.address(scheduler.address, "test")
-        self._client = client.SchedulerClient(self._where)
-        self._starts = starts.Starts(self._client, self.payloads, self._records)
-        self._worker: worker.Worker | None = None
-
-    async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
-        return (await self._starts.start(name, instance_id, call))[1]
-
-    async def raise_event(self, instance_id: str, name: str, data: bytes) -> bool:
-        # What is on its way to being there counts as there: a child whose parent is about to start it.
-        await self._quiet()
-        state = await self._client.get(instance_id)
-        if state is None or state.ended:
-            return False
-        await self._client.raise_event(instance_id, wire.EVENT, wire.pack(wire.Heard(name, data)))
-        await self._quiet()
-        return True
-
-    async def wait(self, instance_id: str, seconds: float) -> protocol.Ended | None:
-        return await endings.wait(self._client, self._records, instance_id, seconds)
-
-    async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
-        await self._quiet()
-        state = await self._client.get(instance_id)
-        tail = () if state is None else state.tail[0]
-        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, tail)]
-
-    async def status(self, instance_id: str) -> bytes | None:
-        await self._quiet()
-        state = await self._client.get(instance_id)
-        assert state is not None
-        return None if state.custom_status is None else wire.unpack(state.custom_status, wire.Status).value
-
-    async def stop(self) -> None:
-        stopped, self._worker = self._worker, None
-        assert stopped is not None
-        await hosting.kill(self._scheduler, stopped)
-
-    async def start(self) -> None:
-        work = activities.Activities(self._given, self.payloads, self._records)
-        self._worker = worker.Worker(self._where, self._orchestrators, work, list(self._given), self.payloads)
-        self._worker.start()
-
-    async def close(self) -> None:
-        if self._worker is not None:
-            await self.stop()
-        await self._client.close()
-
-    async def _quiet(self) -> None:
-        if self._worker is not None:
-            await asyncio.to_thread(self._scheduler.until_quiet)
 
 
 class TestDurableTask(conformance.SharedSuite):
     @pytest.fixture
     async def bench(self, scheduler: Scheduler) -> AsyncIterator[conformance.Bench]:
-        async def open_hub(orchestrators: Orchestrators, given: Activities) -> conformance.Backend:
-            hub = Hub(scheduler, orchestrators, given)
+        async def open_hub(
+            orchestrators: orchestrating.Orchestrators, given: orchestrating.Activities
+        ) -> conformance.Backend:
+            hub = orchestrating.Hub(scheduler, orchestrators, given)
             await hub.start()
             return hub
 

@@ -44,6 +44,7 @@ class Hosting:
         self._executors = executors
         self._payloads = payloads
         self._records = kept
+        self._lives = lives.Lives()
         self.bounds = {
             name: workflow.bind(payloads, shared=True, inline=INLINE) for name, workflow in workflows.items()
         }
@@ -76,7 +77,7 @@ class Hosting:
             app: The app.
             earlier: Names of activities of earlier deployments.
         """
-        registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()], lives.Lives())
+        registration.add_orchestrators(app, [bound.orchestrator for bound in self.bounds.values()], self._lives)
         aside = beside.Beside(self.by_orchestration, self._payloads, self._records)
         registration.add_activities(app, [*self._names, *earlier], self._perform, aside)
         for bound in self.agents.values():
@@ -88,6 +89,10 @@ class Hosting:
     def sessions(self, engine: entities.Entities) -> sessions.EntitySessions:
         """Give the sessions of the agents, over the entities of the engine."""
         return sessions.EntitySessions(engine, self._payloads, self._records, self.agents)
+
+    def close(self) -> None:
+        """Let go of what is held of runs between their turns."""
+        self._lives.close()
 
     @property
     def _names(self) -> list[str]:

@@ -176,10 +176,9 @@ def drive(context: task.OrchestrationContext, living: lives.Replayed, child: boo
         serial, done = landed
         now = _seconds(context.current_utc_datetime)
         if serial == _HEARING:
+            # None waits already: the SDK gives one at a time, and keeps what comes when this life is over for the next.
+            inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
             turn = living.take(lives.Landing(None, None, done.get_result(), None, False, now))
-            if turn.over is None:
-                # Only now: one that waits already would be taken, and lost with this life.
-                inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
         else:
             role, _ = tasks.pop(serial)
             turn = living.take(_landing(serial, role, done, now))
@@ -215,6 +214,8 @@ def _seconds(moment: datetime) -> float:
 class _Worker(DurableTaskSchedulerWorker):
     """A worker that lets go of each life when its turn is over, and gives back what it cannot do now.
 
+    What landed with a termination is not told: it would be taken for news, and the next step be scheduled.
+
     CONTRACT: ``TaskHubGrpcWorker`` runs each turn by ``_execute_orchestrator(request, stub, token)`` on one thread and
     each activity by ``_execute_activity``, lets what is no ``Exception`` out of them, and gives work back by
     ``_cancel_orchestrator`` and ``_cancel_activity`` with the same arguments.
@@ -230,6 +231,7 @@ class _Worker(DurableTaskSchedulerWorker):
 
     def _execute_orchestrator(self, req: Any, stub: Any, completionToken: Any) -> None:
         self._here.call = None
+        _end_where_terminated(req)
         try:
             super()._execute_orchestrator(req, stub, completionToken)
         except Abandoned as error:
@@ -246,6 +248,17 @@ class _Worker(DurableTaskSchedulerWorker):
             super()._execute_activity(req, stub, completionToken)
         except Abandoned:
             self._cancel_activity(req, stub, completionToken)
+
+
+def _end_where_terminated(request: messages.OrchestratorRequest) -> None:
+    """Leave nothing of a turn in which an orchestration is terminated but that."""
+    if any(event.HasField("executionTerminated") for event in request.newEvents):
+        kept = [event for event in request.newEvents if event.WhichOneof("eventType") in _TERMINATION]
+        del request.newEvents[:]
+        request.newEvents.extend(kept)
+
+
+_TERMINATION: Final = ("orchestratorStarted", "executionTerminated")
 
 
 Make = Callable[[str, wire.Start, float], life.Life]

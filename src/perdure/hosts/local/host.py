@@ -239,7 +239,7 @@ class LocalHost:
         payloads = _Late()
         activities: dict[str, protocol.Activity] = {}
         orchestrators: dict[str, protocol.Orchestrator] = {}
-        apart = replayed.Replayed(self.app, self.hub) if self._replay else None
+        apart = self._apart = replayed.Replayed(self.app, self.hub) if self._replay else None
         if apart is not None:
             await apart.open()
             self.bounds = apart.bounds
@@ -319,6 +319,8 @@ class LocalHost:
         # What the functions' end cancels is no result of theirs: by then nobody takes one.
         await self.engine.close()
         await self.functions.close()
+        if self._apart is not None:
+            await asyncio.to_thread(self._apart.close)
         sys.setswitchinterval(self._interval)
 
     def _forget(self) -> None:

@@ -55,6 +55,10 @@ class Replayed:
         """
         self._hosting.register(self.app, await self._hosting.earlier())
 
+    def close(self) -> None:
+        """Let go of what is held of runs between their turns."""
+        self._hosting.close()
+
     def runs(self, held: instances.Instances) -> ReplayedRuns:
         """Give the runs, over the instances of this host."""
         engine = InstancesClient(held, self._records)

@@ -1,0 +1,165 @@
+"""What a worker makes of a batch of events, what it takes and what it lets go of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.durabletask import orchestrating
+from tests.durabletask.scheduler import Scheduler
+
+from perdure.hosts.replay import activities, life
+from perdure.testing.conformance import orchestrations as conformance
+from perdure.testing.conformance.orchestrations import bench as benches
+from perdure.testing.conformance.orchestrations import programs
+from perdure.workflow import protocol
+
+
+@pytest.fixture
+async def released() -> benches.Notes:
+    return benches.Notes()
+
+
+@pytest.fixture
+async def bench(scheduler: Scheduler, released: benches.Notes) -> AsyncIterator[conformance.Bench]:
+    async def open_hub(
+        orchestrators: orchestrating.Orchestrators, given: orchestrating.Activities
+    ) -> conformance.Backend:
+        hub = orchestrating.Hub(scheduler, orchestrators, given, released.note)
+        await hub.start()
+        return hub
+
+    made = conformance.Bench(open_hub)
+    yield made
+    await made.close()
+
+
+def hub_of(bench: conformance.Bench) -> orchestrating.Hub:
+    assert isinstance(bench.backend, orchestrating.Hub)
+    return bench.backend
+
+
+def collecting(host: protocol.Host, got: list[Any], upto: int) -> protocol.Steps:
+    while len(got) < upto:
+        state = benches.encode(got)
+        host.keep(lambda state=state: state)  # type: ignore[misc]  # a default binds it
+        got = [*got, benches.decode((yield).value)]
+    return protocol.Ended(benches.encode(got))
+
+
+async def test_events_that_come_at_once_are_all_heard_however_many_lives_hear_them(bench: conformance.Bench) -> None:
+    """What is left of a batch when a life is over is the next one's."""
+    upto = 3 * life.KEEP_EVERY_LANDINGS + 1
+    bench.program(
+        "collecting",
+        lambda host, call: collecting(host, [], upto),
+        lambda host, call, state: collecting(host, benches.decode(state), upto),
+    )
+    await bench.begin("collecting", "a")
+    await bench.send("a", "go", benches.encode(0))
+    await bench.backend.stop()
+    for number in range(1, upto):
+        await bench.send("a", "go", benches.encode(number))
+    await bench.backend.start()
+    assert await bench.output("a") == list(range(upto))
+
+
+async def test_a_run_that_is_ended_from_outside_takes_no_step_more(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """Though what it waited for has come too, before it or after it."""
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        yield
+        host.activity("late", "same", 1)
+        yield
+        return protocol.Ended()
+
+    bench.program("steps", steps)
+    for run in ("before", "after"):
+        await bench.begin("steps", run)
+    hub = hub_of(bench)
+    await hub.stop()
+    await hub.begin("steps", "never", b"")
+    await bench.send("before")
+    for run in ("before", "after", "never"):
+        await hub.client.terminate(run, "enough")
+    await bench.send("after")
+    await hub.start()
+    for run in ("before", "after", "never"):
+        state = await hub.client.wait(run, benches.PATIENCE_SECONDS)
+        assert state is not None and state.status == "Terminated"
+        assert scheduler.scheduled(run) == []
+
+
+async def test_a_worker_that_stops_says_what_it_does_not_finish(bench: conformance.Bench, scheduler: Scheduler) -> None:
+    """It is due at once, and not only when the scheduler sees that the connection is gone."""
+    gate = bench.gate()
+    bench.program("waiting", programs.first_landing(lambda host: host.activity("x", "gate", 1)))
+    await bench.begin("waiting", "a")
+    await gate.enter()
+    await hub_of(bench).retire()
+    assert len(scheduler.given_back) == 1
+    gate.open.set()
+    await bench.backend.start()
+    assert await bench.output("a") == ["result", "x", 1]
+
+
+async def test_what_a_worker_does_not_have_waits_for_one_that_has_it(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """So two apps may share a task hub, and so may two versions of one."""
+
+    def done(host: protocol.Host, call: bytes) -> protocol.Steps:
+        yield from ()
+        return protocol.Ended(benches.encode("done"))
+
+    bench.program("known", done)
+    await bench.begin("known", "a")
+    other = orchestrating.Hub(scheduler, {"other": benches.Scripted("other", done, None)}, {})
+    try:
+        await other.begin("other", "b", b"")
+        for run in ("c", "d"):
+            await bench.begin("known", run)
+            assert await bench.output(run) == "done"
+        await other.start()
+        ended = await other.wait("b", benches.PATIENCE_SECONDS)
+        assert ended is not None and ended.failure is None
+    finally:
+        await other.close()
+
+
+async def test_what_is_at_hand_for_a_run_is_let_go_of_when_it_ends(
+    bench: conformance.Bench, released: benches.Notes
+) -> None:
+    bench.program("one", programs.first_landing(lambda host: host.activity("x", "same", 1)))
+    await bench.begin("one", "a")
+    await released.upto(1)
+    assert released == ["a"]
+
+
+async def test_only_so_many_runs_have_something_at_hand(
+    bench: conformance.Bench, released: benches.Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those whose steps are not under way the one that was longest idle is let go of."""
+    monkeypatch.setattr(activities, "RUNS_AT_HAND", 2)
+    gate = bench.gate()
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.activity("x", call.decode(), 1)
+        yield
+        host.status(b"idle")
+        yield
+        return protocol.Ended()
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "busy", b"gate")
+    await gate.enter()
+    for number, run in enumerate(("first", "second", "third"), 1):
+        await bench.begin("steps", run, b"same")
+        await released.upto(number - 1)
+    await asyncio.wait_for(released.upto(2), benches.PATIENCE_SECONDS)
+    assert released == ["first", "second"]
+    gate.open.set()
