@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 SETUP := .ci/setup-venv pyproject.toml constraints.txt
 AZURITE := .ci/setup-azurite tests/azurite/package.json tests/azurite/package-lock.json
 
-# Tests wait for disks, processes and each other's answers: two at a time take little more than half as long.
-PROCESSES ?= 2
+# Tests wait for disks, processes and each other's answers: three at a time keep two cores busy.
+PROCESSES ?= 3
 BESIDE := --numprocesses $(PROCESSES) --dist worksteal
 
 REPLAYED := tests/people tests/policy tests/workflow tests/http/test_workflows.py tests/http/test_events.py tests/differential tests/agents tests/functions/test_agents.py \

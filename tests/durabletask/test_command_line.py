@@ -66,6 +66,16 @@ def test_a_mistake_is_told_with_its_remedy(
     assert said in told(tmp_path, WORKFLOW, capsys, command, "--scheduler", scheduler, "--taskhub", "hub")
 
 
+@pytest.mark.parametrize("command", ["worker", "serve"])
+def test_a_folder_that_cannot_be_is_told_before_anything_is_accepted(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    where = ["--scheduler", "http://localhost:1", "--taskhub", "hub", "--payloads", str(tmp_path / "file")]
+    said = told(tmp_path, WORKFLOW, capsys, command, *where)
+    assert "The folder for payloads cannot be made" in said and str(tmp_path / "file") in said
+
+
 def test_an_app_without_workflows_and_agents_is_told_where_it_runs(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,7 @@ def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
         environ: The settings.
 
     Raises:
-        UsageError: If no storage account is configured.
+        UsageError: If no storage account is configured, or the folder cannot be used.
     """
     if place == BLOB:
         from perdure.payloads.stores import blob_container, blob_store, storage_account
@@ -66,6 +66,12 @@ def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
         container = blob_container.Container(storage_account.of(environ), blob_container.name_of(taskhub))
         return Stores(blob_store.BlobPayloadStore(container), blob_store.BlobRecordStore(container), container)
     folder = pathlib.Path(place).expanduser().absolute() / taskhub
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.UsageError(
+            f"The folder for payloads cannot be made: {error}.", "Give one in which this process may write."
+        ) from error
     return Stores(folder_store.FolderPayloadStore(folder), folder_store.FolderRecordStore(folder))
 
 
