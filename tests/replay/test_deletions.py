@@ -164,3 +164,24 @@ async def test_an_id_that_something_else_has_in_the_engine_is_taken(host: Any) -
     assert not new
     assert (run.workflow, run.input_digest) == ("asking", b"")
     assert list(await front.records.names("r", starts.START)) == []
+
+
+async def test_a_start_that_looks_just_as_a_deletion_ends_is_a_first_one(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the run before, and finds no mark that it is being deleted."""
+    front = fronts.Front(host)
+    await start(front, host, "one", wait=desk.PATIENCE_SECONDS)
+    held = front.payloads.held = asyncio.Event()
+    deleting = asyncio.create_task(front.runs.purge("r"))
+    await front.payloads.reached("purge")
+    look = starts.Starts._deleted
+
+    async def late(self: starts.Starts, instance_id: str, found: starts.Started) -> float | None:
+        held.set()
+        assert await deleting
+        return await look(self, instance_id, found)
+
+    monkeypatch.setattr(starts.Starts, "_deleted", late)
+    run, new = await start(fronts.Front(host), host, "two", wait=desk.PATIENCE_SECONDS)
+    assert (new, run.output) == (True, ["two"])

@@ -116,6 +116,9 @@ class Starts:
             if (deleted := await self._deleted(instance_id, found)) is not None:
                 await self._clear(instance_id, found, deleted)
                 continue
+            if await self.find(instance_id) != found:
+                # Deleted since: the mark goes after the start.
+                continue
             if found.digest != digest or found.name != name:
                 return found, False
             # Whoever wrote the record may be about to tell the engine, or have died before that.
@@ -147,7 +150,8 @@ class Starts:
 
     async def stands(self, instance_id: str, started: Started) -> bool:
         """Say whether a start is there, and nobody deletes it."""
-        return await self.find(instance_id) == started and await self._deleted(instance_id, started) is None
+        # In this order: who deletes it takes away the start, then the mark.
+        return await self._deleted(instance_id, started) is None and await self.find(instance_id) == started
 
     async def undo(self, instance_id: str) -> None:
         """End an orchestration whose start was deleted before the engine was told."""
@@ -163,7 +167,7 @@ class Starts:
     async def find_untold(self, instance_id: str) -> Started | None:
         """Give what was started under an id that the engine does not know; None if it is being deleted."""
         found = await self.find(instance_id)
-        return found if found is not None and await self._deleted(instance_id, found) is None else None
+        return found if found is not None and await self.stands(instance_id, found) else None
 
     async def may_be_deleted(self, instance_id: str, found: Started) -> bool:
         """Say whether a start that the engine does not know may be deleted: nobody can be about to tell it."""
