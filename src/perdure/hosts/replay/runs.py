@@ -245,12 +245,9 @@ class ReplayRuns:
 
     async def _unheard(self, run_id: str, state: bytes) -> list[wire.Heard]:
         """Give what was accepted for requests that a run had open when it failed: it may not have heard of it."""
-        decided = frozenset(await self._records.names(run_id, wire.REQUEST))
-        names = [name for asked in run_state.decode(state).requests if (name := wire.request_record(asked)) in decided]
-        bodies = await asyncio.gather(*(self._records.get(run_id, name) for name in names))
-        heard = [wire.decode(body, wire.Heard) for body in bodies if body is not None]
+        decided = await self._decided(run_id, run_state.decode(state).requests)
         # What a deadline has decided its own activity tells.
-        return [each for each in heard if each.at]
+        return [heard for heard in decided.values() if heard.at]
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
@@ -339,29 +336,27 @@ class ReplayRuns:
             # What is decided is open no more, whether the run has heard of it or not.
             decided = await self._decided(state.id, status.requests)
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
-            for asked in status.requests:
-                if wire.request_record(asked) in decided:
-                    await self._tell_again(state.id, asked)
+            for name, heard in decided.items():
+                await self._tell_again(state.id, name, heard)
             requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
         if status is not None:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
 
-    async def _decided(self, run_id: str, asked: Sequence[run_state.Request]) -> frozenset[str]:
-        """Give the names of the records of what became of requests, as far as they are there."""
+    async def _decided(self, run_id: str, asked: Sequence[run_state.Request]) -> dict[str, wire.Heard]:
+        """Give what became of requests, as far as that is decided, by the names of the records that say so."""
         names = [wire.request_record(request) for request in asked]
         if len(names) > FEW_REQUESTS:
-            return frozenset(await self._records.names(run_id, wire.REQUEST))
+            there = frozenset(await self._records.names(run_id, wire.REQUEST))
+            names = [name for name in names if name in there]
         bodies = await asyncio.gather(*(self._records.get(run_id, name) for name in names))
-        return frozenset(name for name, body in zip(names, bodies, strict=True) if body is not None)
+        found = zip(names, bodies, strict=True)
+        return {name: wire.decode(body, wire.Heard) for name, body in found if body is not None}
 
-    async def _tell_again(self, run_id: str, request: run_state.Request) -> None:
+    async def _tell_again(self, run_id: str, name: str, heard: wire.Heard) -> None:
         """Wake a run that has not heard of a decision: who was accepted may have died before it was told."""
-        name = wire.request_record(request)
-        body = await self._records.get(run_id, name)
-        heard = None if body is None else wire.decode(body, wire.Heard)
-        if heard is None or not heard.at or (waited := time.time() - heard.at) < UNHEARD_SECONDS:
+        if not heard.at or (waited := time.time() - heard.at) < UNHEARD_SECONDS:
             return
         # After twice as long each time, whoever looks: a run that no worker takes up is not sent ever more events.
         often = int(math.log2(waited / UNHEARD_SECONDS))
