@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from concurrent import futures
+from typing import Final
 
 from perdure import errors
 
@@ -15,31 +16,29 @@ else:
     from backports import zstd
 
 _RAW, _ZSTD = b"\x00", b"\x01"
-_SMALLEST_BYTES = 1024
-_SMALLEST_SENT_BYTES = 256
 _SAMPLE_BYTES = 4096
 _LEVEL = 1
 _PARALLEL_BYTES = 256 * 1024
 _PROCESSORS = min(os.cpu_count() or 1, 4)
-_PAYS = 0.7
-"""A body is compressed when that leaves at most this part of it; to save less takes longer than to write more."""
+
+SMALLEST_BYTES: Final = 1024
+PAYS: Final = 0.7
+"""A body that is stored is compressed when that leaves at most this part of it; to save less takes longer than to write
+more."""
 
 
-def pack(body: bytes) -> bytes:
-    """Give the bytes to store for an encoded value: a format byte, then the body, compressed if it pays."""
+def pack(body: bytes, *, smallest: int = SMALLEST_BYTES, pays: float = PAYS) -> bytes:
+    """Give the bytes to keep for an encoded value: a format byte, then the body, compressed if it pays.
+
+    Args:
+        body: The encoded value.
+        smallest: What is no longer than that, bytes, stays as it is.
+        pays: It pays where at most this part of the body is left.
+    """
     size = len(body)
-    if size > _SMALLEST_BYTES and _sample_shrinks(body):
+    if size > smallest and _sample_shrinks(body, pays):
         packed = _compress(body)
-        if len(packed) <= size * _PAYS:
-            return _ZSTD + packed
-    return _RAW + body
-
-
-def pack_small(body: bytes) -> bytes:
-    """Give the bytes to send for a small body that travels often: compressed if that saves anything."""
-    if len(body) > _SMALLEST_SENT_BYTES:
-        packed = zstd.compress(body, _LEVEL)
-        if len(packed) < len(body):
+        if len(packed) <= size * pays:
             return _ZSTD + packed
     return _RAW + body
 
@@ -80,9 +79,9 @@ def _pool() -> futures.ThreadPoolExecutor:
     return futures.ThreadPoolExecutor(_PROCESSORS, thread_name_prefix="perdure-compression")
 
 
-def _sample_shrinks(body: bytes) -> bool:
+def _sample_shrinks(body: bytes, pays: float) -> bool:
     if len(body) <= 4 * _SAMPLE_BYTES:
         return True  # As cheap to try the whole.
     middle = len(body) // 2
     sample = body[:_SAMPLE_BYTES] + body[middle : middle + _SAMPLE_BYTES] + body[-_SAMPLE_BYTES:]
-    return len(zstd.compress(sample, _LEVEL)) <= len(sample) * _PAYS
+    return len(zstd.compress(sample, _LEVEL)) <= len(sample) * pays

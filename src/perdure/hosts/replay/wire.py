@@ -154,6 +154,9 @@ TOLD: Final = "told/"
 EVENT: Final = "perdure"
 """The one name under which an orchestration hears: the engine would fold the case of others."""
 
+SMALLEST_BYTES: Final = 256
+"""What is longer is compressed if that saves anything: it travels with every turn."""
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _CALLS: Final[Mapping[str, type]] = {"step": orchestrator.Call, "expiry": deadlines.Expiry, "turn": turns.Call}
 _TAGS: Final = {kind: tag for tag, kind in _CALLS.items()}
@@ -167,7 +170,7 @@ def request_record(request: run_state.Request) -> str:
 
 def pack(value: Any) -> str:
     """Encode a struct as a text."""
-    return base64.b64encode(compression.pack_small(_encoder.encode(value))).decode("ascii")
+    return base64.b64encode(compression.pack(_encoder.encode(value), smallest=SMALLEST_BYTES, pays=1.0)).decode("ascii")
 
 
 def unpack(text: str, kind: type[T]) -> T:
@@ -175,6 +178,7 @@ def unpack(text: str, kind: type[T]) -> T:
 
     Raises:
         ValueError: If it is none.
+        CodecError: If it is none, or a newer perdure has written it.
     """
     return _decoder(kind).decode(compression.unpack(base64.b64decode(text)))
 
