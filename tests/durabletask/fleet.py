@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import pathlib
 import sys
@@ -111,3 +112,26 @@ def of(
         yield made
     finally:
         made.close()
+
+
+def finish_over_a_kill(hub: Fleet, url: str, runs: int, steps: int) -> tuple[list[list[str]], set[tuple[str, str]]]:
+    """Run ``loop(steps)`` so often, and kill the worker that is held in the middle: nothing recorded runs again.
+
+    Gives run, number and process id of each step that ran, and which ran again.
+    """
+    for run in range(runs):
+        assert served.post(url, f"{run} 1", run_id=f"r{run}").status_code == 202
+    victim = hub.holder("middle")
+    victim.kill()
+    hub.go()
+    outputs = [served.finished(url, f"r{run}")["output"] for run in range(runs)]
+    assert outputs == [[f"{run} {steps * 2_000}"] for run in range(runs)]
+    ran = [line.split() for line in served.ran(hub.folder)]
+    times = collections.Counter((run, number) for run, number, _ in ran)
+    assert len(times) == runs * steps
+    again = {step for step, count in times.items() if count > 1}
+    assert ("0", str(steps // 2)) in again
+    for name, number in again:
+        first = next(pid for *step, pid in ran if step == [name, number])
+        assert first == str(victim.process.pid), f"step {number} of run {name} was recorded and ran again"
+    return ran, again

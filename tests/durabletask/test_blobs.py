@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 import pathlib
 
@@ -36,25 +35,11 @@ def test_workers_over_a_storage_account_share_the_work_and_one_may_be_killed(
         for _ in range(2):
             hub.worker()
         url = hub.serve()
-        for run in range(RUNS):
-            assert served.post(url, f"{run} 1", run_id=f"r{run}").status_code == 202
-        victim = hub.holder("middle")
-        victim.kill()
-        hub.go()
-        outputs = [served.finished(url, f"r{run}")["output"] for run in range(RUNS)]
-        assert outputs == [[f"{run} {STEPS * 2_000}"] for run in range(RUNS)]
-        ran = [line.split() for line in served.ran(hub.folder)]
+        fleet.finish_over_a_kill(hub, url, RUNS, STEPS)
         with container(hub) as kept:
             owners = {name.partition("/")[0] for name in kept.list_blob_names()}
     assert {f"r{run}" for run in range(RUNS)} <= owners
     assert not (hub.folder / "shared").exists()
-    times = collections.Counter((run, number) for run, number, _ in ran)
-    assert len(times) == RUNS * STEPS
-    again = {step for step, count in times.items() if count > 1}
-    assert ("0", "3") in again
-    for step in again:
-        first = next(pid for *which, pid in ran if tuple(which) == step)
-        assert first == str(victim.process.pid), f"step {step} was recorded and ran again"
 
 
 def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_nothing_once_restored(

@@ -22,23 +22,9 @@ def test_several_workers_share_the_work_and_one_may_be_killed(tmp_path: pathlib.
         for _ in range(3):
             hub.worker()
         url = hub.serve()
-        for run in range(RUNS):
-            assert served.post(url, f"{run} 1", run_id=f"r{run}").status_code == 202
-        victim = hub.holder("middle")
-        victim.kill()
-        hub.go()
-        outputs = [served.finished(url, f"r{run}")["output"] for run in range(RUNS)]
-        assert outputs == [[f"{run} {STEPS * 2_000}"] for run in range(RUNS)]
-        ran = [line.split() for line in served.ran(hub.folder)]
+        ran, again = fleet.finish_over_a_kill(hub, url, RUNS, STEPS)
     workers = {pid for _, _, pid in ran}
     assert len(workers) == 3, "some worker had nothing to do"
-    times = collections.Counter((run, number) for run, number, _ in ran)
-    assert len(times) == RUNS * STEPS
-    again = {step for step, count in times.items() if count > 1}
-    assert ("0", "6") in again
-    for name, number in again:
-        first = next(pid for *step, pid in ran if step == [name, number])
-        assert first == str(victim.process.pid), f"step {number} of run {name} was recorded and ran again"
     assert max(collections.Counter(name for name, _ in again).values()) == 1, "a run has one step in flight"
 
 
