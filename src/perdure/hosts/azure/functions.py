@@ -13,11 +13,11 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 
 from perdure import app as apps
 from perdure import errors
+from perdure.hosts import sites
 from perdure.hosts.azure import client, entities, hosting, loop, mcp_triggers, orchestration, storage, sweep, triggers
 from perdure.hosts.local import settings
 from perdure.hosts.replay import runs
-from perdure.routes import site as sites
-from perdure.routes import table
+from perdure.routes import site, table
 from perdure.workflow import addresses
 
 HOSTNAME: Final = "WEBSITE_HOSTNAME"
@@ -57,22 +57,15 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
             bound.activities.host_metadata = metadata
     hosted.register(app, _earlier(hosted, kept, executors) if with_earlier else ())
 
-    async def site_of(inner: df.DurableOrchestrationClient) -> sites.Site:
+    async def site_of(inner: df.DurableOrchestrationClient) -> site.Site:
         engine = client.DurableClient(inner, kept)
-        return sites.Site(
-            app.hosted_workflows,
+        return sites.of(
+            app,
+            told,
             runs.ReplayRuns(engine, kept, kept, hosted.bounds, inline_bytes=orchestration.CALL_LIMIT_BYTES),
-            agents=[agent.describe() for agent in app.hosted_agents.values()],
-            prefix=told.route_prefix,
-            base_url=told.base_url,
-            trusted_proxies=told.trusted_proxies,
-            body_limit=told.body_limit,
-            hosted_agents=app.hosted_agents,
-            sessions=hosted.sessions(entities.DurableEntities(inner)),
-            agent_wait_seconds=app.agent_wait_seconds,
+            hosted.sessions(entities.DurableEntities(inner)),
             # A function answers once: the stream is to end while somebody is there to read it.
             stream_wait_seconds=app.agent_wait_seconds,
-            with_health=app.enable_health_check,
         )
 
     routed = [name for name, agent in app.hosted_agents.items() if agent.http_endpoint]

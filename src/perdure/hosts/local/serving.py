@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from perdure import app as apps
 from perdure import errors
+from perdure.hosts import sites
 from perdure.hosts.local import bridge, bridged_sessions, cors, names, server, settings, web
-from perdure.routes import runs, sessions, site
+from perdure.routes import runs, sessions
 
 
 def server_of(
@@ -35,19 +36,7 @@ def server_of(
     """
     loop = asyncio.get_running_loop()
     bridged = bridged_sessions.BridgedSessions(held_sessions, loop)
-    where = site.Site(
-        app.hosted_workflows,
-        bridge.BridgedRuns(held_runs, loop),
-        agents=[agent.describe() for agent in app.hosted_agents.values()],
-        prefix=told.route_prefix,
-        base_url=told.base_url,
-        trusted_proxies=told.trusted_proxies,
-        body_limit=told.body_limit,
-        hosted_agents=app.hosted_agents,
-        sessions=bridged if app.hosted_agents else None,
-        agent_wait_seconds=app.agent_wait_seconds,
-        with_health=app.enable_health_check,
-    )
+    where = sites.of(app, told, bridge.BridgedRuns(held_runs, loop), bridged if app.hosted_agents else None)
     tools = _tools(app, bridged, told.body_limit)
     own = names.of(address[0], [urlsplit(told.base_url).hostname or "", *told.allowed_hosts])
     return server.Server(where, *address, cors=told.cors or cors.Cors(), beside=beside, mounted=tools, names=own)
