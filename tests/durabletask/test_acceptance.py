@@ -12,7 +12,7 @@ from tests.durabletask.scheduler import Scheduler
 
 from perdure import errors
 from perdure.hosts.durabletask import client, hub, sdk
-from perdure.hosts.replay import runs, starts
+from perdure.hosts.replay import decisions, starts
 from perdure.payloads import records, refs, store
 from perdure.workflow import options
 
@@ -62,11 +62,11 @@ async def test_a_run_is_told_again_of_an_answer_that_it_never_heard_of(
         looked = await host.runs.get("r1")
         assert looked is not None and not looked.requests and looked.status == "Running"
 
-        monkeypatch.setattr(runs, "UNHEARD_SECONDS", 1e-9)
+        monkeypatch.setattr(decisions, "UNHEARD_SECONDS", 1e-9)
         for _ in range(100):
             await dying.get("r1")
         assert deaf.lost < 30, "each look is an event"
-        monkeypatch.setattr(runs, "UNHEARD_SECONDS", 1e-12)
+        monkeypatch.setattr(decisions, "UNHEARD_SECONDS", 1e-12)
         await host.runs.get("r1")
         assert await host.outputs("r1", timeout=20) == [7]
         await deaf.close()

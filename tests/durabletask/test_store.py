@@ -12,7 +12,7 @@ from tests.workflow import support
 
 from perdure import errors
 from perdure.hosts.durabletask import hub
-from perdure.hosts.replay import runs
+from perdure.hosts.replay import decisions
 from perdure.payloads import records, refs, store
 from perdure.routes import runs as routed
 
@@ -114,7 +114,7 @@ class Asks(Executor):
         await ctx.yield_output(question)
 
 
-@pytest.mark.parametrize("open", [0, 1, runs.FEW_REQUESTS + 1])
+@pytest.mark.parametrize("open", [0, 1, decisions.FEW_REQUESTS + 1])
 async def test_looking_at_a_run_asks_for_what_became_of_its_requests_and_no_more(open: int) -> None:
     """A record is a request that is paid for, a list of them costs twelve: the run's own status says the rest."""
     kept = Asked()
@@ -131,7 +131,7 @@ async def test_looking_at_a_run_asks_for_what_became_of_its_requests_and_no_more
         looked = await host.runs.get(run)
     assert looked is not None
     assert len(looked.requests) == open
-    if open <= runs.FEW_REQUESTS:
+    if open <= decisions.FEW_REQUESTS:
         assert [name.split("/")[0] for name in kept.asked] == ["request"] * open
     else:
         assert kept.asked == ["request/*"]

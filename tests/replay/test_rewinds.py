@@ -12,7 +12,7 @@ from tests.replay import fronts
 from tests.replay.conftest import Make
 
 from perdure import AgentFunctionApp
-from perdure.hosts.replay import runs, starts
+from perdure.hosts.replay import decisions, rewinds, starts
 
 
 class Mood:
@@ -105,7 +105,7 @@ async def test_a_rewind_of_one_who_died_before_the_engine_was_told_is_done_again
         front.engine.lost.add("start_again")
         assert not await front.runs.rewind("r")
         assert not await host.runs.rewind("r")
-        monkeypatch.setattr(runs, "UNHEARD_SECONDS", 0.0)
+        monkeypatch.setattr(rewinds, "REWIND_SECONDS", 0.0)
         mood.fails = False
         assert await host.runs.rewind("r")
         assert await host.outputs("r", timeout=desk.PATIENCE_SECONDS) == ["hello"]
@@ -167,6 +167,6 @@ async def test_an_answer_of_which_the_engine_could_not_be_told_is_accepted_all_t
         assert run is not None
         [asked] = run.requests
         assert await front.runs.answer("r", asked.id, b'"yes"', "application/json") == "accepted"
-        monkeypatch.setattr(runs, "UNHEARD_SECONDS", 1e-9)
+        monkeypatch.setattr(decisions, "UNHEARD_SECONDS", 1e-9)
         await host.runs.get("r")
         assert await host.outputs("r", timeout=desk.PATIENCE_SECONDS) == ["yes"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.hosts.replay import activities, client, wire
+from perdure.hosts.replay import client, ends, wire
 from perdure.payloads import records
 from perdure.workflow import protocol
 
@@ -17,7 +17,6 @@ async def wait(
     if state.output is not None:
         end = wire.unpack(state.output, wire.End)
         return protocol.Ended(end.output, end.failure)
-    names = await kept.names(instance_id, activities.END)
-    body = await kept.get(instance_id, names[-1])
-    assert body is not None
-    return protocol.Ended(failure=wire.decode(body, wire.End).failure)
+    left = await ends.last(kept, instance_id)
+    assert left is not None
+    return protocol.Ended(failure=left.failure)

@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from perdure import errors, tracebacks
-from perdure.hosts.replay import log, wire
+from perdure.hosts.replay import ends, log, wire
 from perdure.payloads import records, store
 from perdure.workflow import deadlines, failures, orchestrator, protocol, run_state
 
 RUNS_AT_HAND: Final = 256
 """How many runs keep their copies of executors in this process between two steps."""
-
-END: Final = "end/"
 
 logger = logging.getLogger("perdure")
 
@@ -71,8 +69,7 @@ class Activities:
     async def _note(self, instance_id: str, task: wire.Task) -> wire.Reply:
         await self._log.write(instance_id, task.pages)
         if task.end is not None:
-            name = f"{END}{task.end.next:012d}"
-            await self._records.put_if_absent(instance_id, name, wire.encode(task.end))
+            await ends.keep(self._records, instance_id, task.end)
         return wire.Reply("result")
 
     async def _act(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:

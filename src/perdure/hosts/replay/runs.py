@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import propagate
 
-from perdure import errors
 from perdure.agents import naming as agents
-from perdure.hosts.replay import activities, client, listing, log, starts, wire
+from perdure.hosts.replay import client, decisions, ends, listing, log, rewinds, starts, wire
 from perdure.payloads import records, refs, store
 from perdure.routes import runs
 from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
@@ -22,17 +19,6 @@ FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
 END_PATIENCE_SECONDS: Final = 30.0
 """How long a termination waits for a worker to carry it out."""
-
-FEW_REQUESTS: Final = 10
-"""For more it costs less to list what is decided than to ask for each."""
-
-REWOUND: Final = "rewound/"
-"""What the names of records begin with that say that a run was rewound after an end."""
-
-logger = logging.getLogger("perdure")
-
-UNHEARD_SECONDS: Final = 10.0
-"""A run that has not heard of a decision for so long is told again, when it is looked at."""
 
 
 class ReplayRuns:
@@ -60,6 +46,8 @@ class ReplayRuns:
         self._records = kept
         self._log = log.Log(kept)
         self._starts = starts.Starts(engine, payloads, kept, inline_bytes)
+        self._decisions = decisions.Decisions(engine, kept)
+        self._rewinds = rewinds.Rewinds(engine, kept, self._starts, self._decisions)
         self._bounds = bounds
         self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
 
@@ -113,7 +101,7 @@ class ReplayRuns:
         # The answer's payload before the answer: whoever sees one finds the other.
         await self._payloads.put(run_id, blobs)
         answer = orchestrator.encode_answer(run_state.Answer(request_id, ref, request.superstep))
-        return await self._decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
+        return await self._decisions.decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
 
     async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
         """Withdraw an open request; durable when it returns."""
@@ -127,26 +115,11 @@ class ReplayRuns:
         status = _status(state)
         asked = () if status is None else status.requests
         ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(run_id).decode)
-        told = await self._decide(run_id, request, _withdrawal(request))
+        told = await self._decisions.decide(run_id, request, _withdrawal(request))
         for other in asked:
             if told == "accepted" and other.id in ids and other.id != request_id:
-                await self._decide(run_id, other, _withdrawal(other))
+                await self._decisions.decide(run_id, other, _withdrawal(other))
         return told
-
-    async def _decide(self, run_id: str, request: run_state.Request, heard: wire.Heard) -> runs.Accepted:
-        """Be the first to say what becomes of a request, and wake the run."""
-        name = wire.request_record(request)
-        first = await self._records.put_if_absent(run_id, name, wire.encode(heard))
-        if not first:
-            # Whoever was first may have died before it woke the run, which ignores what it knows.
-            body = await self._records.get(run_id, name)
-            heard = heard if body is None else wire.decode(body, wire.Heard)
-        try:
-            await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
-        except errors.HubError as error:
-            # It is decided, and whoever asks again would be told that somebody else did so.
-            logger.warning("Run %r is told of what was accepted when it is looked at: %s", run_id, error)
-        return "accepted" if first else "answered"
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
@@ -212,42 +185,7 @@ class ReplayRuns:
 
     async def rewind(self, run_id: str) -> bool:
         """Let a failed run go on from the step that failed; False if there is no such run or step."""
-        state, started = await asyncio.gather(self._engine.get(run_id), self._starts.find(run_id))
-        if state is None or started is None or state.status != "Failed":
-            return False
-        end = await self._end(run_id)
-        if end is None or end.state is None:
-            return False
-        if not await self._may_rewind(run_id, end) or not await self._starts.stands(run_id, started):
-            return False
-        first = wire.unpack(started.start, wire.Start)
-        heard = (wire.Heard(orchestrator.REWIND, b""), *await self._unheard(run_id, end.state))
-        again = wire.Start(first.call, first.stored, state=end.state, next=end.next, heard=heard)
-        if not await self._engine.start_again(started.name, run_id, wire.pack(again)):
-            return False
-        if await self._starts.stands(run_id, started):
-            return True
-        # Deleted just now.
-        await self._starts.undo(run_id)
-        return False
-
-    async def _may_rewind(self, run_id: str, end: wire.End) -> bool:
-        """Say whether this is the one that rewinds a run after it failed so; whoever was first may have died."""
-        name = f"{REWOUND}{end.next:012d}"
-        if await self._records.put_if_absent(run_id, name, wire.encode(time.time())):
-            return True
-        body = await self._records.get(run_id, name)
-        return (
-            body is not None
-            and time.time() - wire.decode(body, float) > UNHEARD_SECONDS
-            and await self._end(run_id) == end
-        )
-
-    async def _unheard(self, run_id: str, state: bytes) -> list[wire.Heard]:
-        """Give what was accepted for requests that a run had open when it failed: it may not have heard of it."""
-        decided = await self._decided(run_id, run_state.decode(state).requests)
-        # What a deadline has decided its own activity tells.
-        return [heard for heard in decided.values() if heard.at]
+        return await self._rewinds.rewind(run_id)
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
@@ -334,46 +272,21 @@ class ReplayRuns:
         if status is not None and status.requests:
             seen = bound.values_of(state.id)
             # What is decided is open no more, whether the run has heard of it or not.
-            decided = await self._decided(state.id, status.requests)
+            decided = await self._decisions.made(state.id, status.requests)
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
             for name, heard in decided.items():
-                await self._tell_again(state.id, name, heard)
+                await self._decisions.tell_again(state.id, name, heard)
             requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
         if status is not None:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
 
-    async def _decided(self, run_id: str, asked: Sequence[run_state.Request]) -> dict[str, wire.Heard]:
-        """Give what became of requests, as far as that is decided, by the names of the records that say so."""
-        names = [wire.request_record(request) for request in asked]
-        if len(names) > FEW_REQUESTS:
-            there = frozenset(await self._records.names(run_id, wire.REQUEST))
-            names = [name for name in names if name in there]
-        bodies = await asyncio.gather(*(self._records.get(run_id, name) for name in names))
-        found = zip(names, bodies, strict=True)
-        return {name: wire.decode(body, wire.Heard) for name, body in found if body is not None}
-
-    async def _tell_again(self, run_id: str, name: str, heard: wire.Heard) -> None:
-        """Wake a run that has not heard of a decision: who was accepted may have died before it was told."""
-        if not heard.at or (waited := time.time() - heard.at) < UNHEARD_SECONDS:
-            return
-        # After twice as long each time, whoever looks: a run that no worker takes up is not sent ever more events.
-        often = int(math.log2(waited / UNHEARD_SECONDS))
-        if await self._records.put_if_absent(run_id, f"{wire.TOLD}{name}/{often}", b""):
-            await self._engine.raise_event(run_id, wire.EVENT, wire.pack(heard))
-
     async def _failure(self, state: client.State) -> protocol.Failure | None:
         if state.status != "Failed":
             return state.failure
-        end = await self._end(state.id)
+        end = await ends.last(self._records, state.id)
         return state.failure if end is None else end.failure
-
-    async def _end(self, run_id: str) -> wire.End | None:
-        """What a failed run left; a run that was rewound may have failed several times."""
-        names = await self._records.names(run_id, activities.END)
-        body = await self._records.get(run_id, names[-1]) if names else None
-        return None if body is None else wire.decode(body, wire.End)
 
     async def _told(self, bound: hosted.Bound, run_id: str, found: Sequence[log.Event]) -> list[runs.Event]:
         def told() -> list[runs.Event]:
@@ -388,7 +301,7 @@ class ReplayRuns:
             reason = "" if state.failure is None else state.failure.message
             ended = events.of("terminated", fields={"reason": reason})
             await self._log.seal(state.id, state.updated, ended, state.tail[0])
-        elif state.status == "Failed" and state.failure is not None and await self._end(state.id) is None:
+        elif state.status == "Failed" and state.failure is not None and not await ends.last(self._records, state.id):
             ended = events.failed("failed", 0, "", state.failure)
             await self._log.seal(state.id, state.updated, ended, state.tail[0])
 
