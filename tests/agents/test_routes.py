@@ -107,7 +107,7 @@ async def test_a_session_id_of_any_script_is_a_session_id(session_id: str) -> No
     assert unquote(second.headers["x-ms-session-id"]) == session_id
 
 
-@pytest.mark.parametrize("session_id", ["a/b", "a\\b", "a#b", "a?b", "a\nb", "x" * 256])
+@pytest.mark.parametrize("session_id", ["a/b", "a\\b", "a#b", "a?b", "a\nb", "x" * 256, ".", ".."])
 async def test_a_session_id_that_cannot_be_addressed_gets_400(session_id: str) -> None:
     async with world.serve(echo()) as served:
         answer = await served.say("Hi", session_id=session_id)

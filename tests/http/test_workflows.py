@@ -135,18 +135,19 @@ async def test_a_workflow_name_of_any_letters_is_addressed_percent_encoded(serve
     assert (await world.client.get(answer.json()["statusQueryGetUri"])).status_code == 200
 
 
-@pytest.mark.parametrize("run_id", ["a", "x" * 100, "mail:2031-05-04", "ünï ☃ %41&=+", "a@b", ".."])
+@pytest.mark.parametrize("run_id", ["a", "x" * 100, "mail:2031-05-04", "ünï ☃ %41&=+", "a@b", "...", ".a"])
 async def test_a_run_id_of_ones_own_is_kept(world: Any, run_id: str) -> None:
     answer = await world.client.post("workflow/echo/run", params={"runId": run_id}, content="hi")
 
     assert answer.status_code == 202
     assert answer.json()["instanceId"] == run_id
-    status = await world.client.get(answer.json()["statusQueryGetUri"].replace("..", "%2E%2E"))
+    status = await world.client.get(answer.json()["statusQueryGetUri"])
     assert status.json()["instanceId"] == run_id
 
 
 @pytest.mark.parametrize(
-    "run_id", ["", "x" * 101, "@a", "session.1@dafx-a@b", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "a\x00"]
+    "run_id",
+    ["", "x" * 101, "@a", "session.1@dafx-a@b", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "a\x00", ".", ".."],
 )
 async def test_a_bad_run_id_is_refused(world: Any, run_id: str) -> None:
     answer = await world.client.post("workflow/echo/run", params={"runId": run_id}, content="hi")

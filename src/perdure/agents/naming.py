@@ -10,6 +10,9 @@ from perdure.workflow import naming
 TURN: str = "turn"
 
 KEY_LIMIT: Final = 255
+STEPS_OF_PATHS: Final = (".", "..")
+"""What no id may be: it stands in addresses, out of which clients take such parts before they send one."""
+
 _LIFE: Final = re.compile(r"session\.(\d+)(@.*)", re.DOTALL)
 _ILLEGAL: Final = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 
@@ -30,10 +33,10 @@ def legal_session_key(key: str) -> str:
     Raises:
         ValueError: If it may not.
     """
-    if not 1 <= len(key) <= KEY_LIMIT or _ILLEGAL.search(key):
+    if not 1 <= len(key) <= KEY_LIMIT or key in STEPS_OF_PATHS or _ILLEGAL.search(key):
         raise ValueError(
             f"session_id is {key[:64]!r}; ids of sessions have 1 to {KEY_LIMIT} characters, "
-            "without '/', '\\', '#', '?' and control characters."
+            "without '/', '\\', '#', '?' and control characters, and are neither '.' nor '..'."
         )
     return key
 

@@ -66,12 +66,13 @@ def legal_run_id(name: str, value: str) -> str:
     Raises:
         Problem: 400 if it may not.
     """
-    if not 1 <= len(value) <= RUN_ID_LIMIT or naming.is_session(value) or _ILLEGAL_IN_RUN_ID.search(value):
+    legal = 1 <= len(value) <= RUN_ID_LIMIT and value not in naming.STEPS_OF_PATHS
+    if not legal or naming.is_session(value) or _ILLEGAL_IN_RUN_ID.search(value):
         raise problems.bad_value(
             name,
             value,
             f"1 to {RUN_ID_LIMIT} characters, the first not '@', without '/', '\\', '#', '?' and control characters, "
-            "and not a session's",
+            "neither '.' nor '..', and not a session's",
         )
     return value
 
