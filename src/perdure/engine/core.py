@@ -7,10 +7,21 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from perdure import errors
-from perdure.engine import blobs, broken, commits, hub, instance, loading, reader, records, rows, running, timers
+from perdure.engine import (
+    blobs,
+    broken,
+    children,
+    commits,
+    hub,
+    instance,
+    loading,
+    reader,
+    records,
+    running,
+    timers,
+    watchers,
+)
 from perdure.workflow import protocol
-
-OnCommit = Callable[[str, str, Sequence[bytes], records.InstanceView | None], None]
 
 log = logging.getLogger("perdure.engine")
 
@@ -21,8 +32,7 @@ class Core:
     Attributes:
         live: Instances in memory, by id.
         commits: Their commits.
-        waiters: Who waits for an instance's end.
-        followers: Who wants to hear of an instance's commits.
+        watchers: Who is told of their commits.
     """
 
     def __init__(
@@ -33,18 +43,16 @@ class Core:
         orchestrators: Mapping[str, protocol.Orchestrator],
         activities: Mapping[str, protocol.Activity],
         clock: Callable[[], float],
-        on_commit: OnCommit | None,
+        on_commit: watchers.OnCommit | None,
     ) -> None:
         self.live: dict[str, instance.Live] = {}
-        self.waiters: dict[str, list[asyncio.Future[records.InstanceView]]] = {}
-        self.followers: dict[str, set[asyncio.Event]] = {}
+        self.watchers = watchers.Watchers(on_commit)
         self.clock = clock
         self.draining = False
         self._home = home
         self._readers = readers
         self._orchestrators = orchestrators
         self._running = running.Running(activities, large, self._arrived)
-        self._on_commit = on_commit
         self._held: list[tuple[instance.Live, instance.Work]] | None = None
         self._broken = broken.Broken(self._rebuild, self._rebuilt)
         self._timers = timers.Timers(readers, clock, self.live, self._broken, self.find, self._take, self._release)
@@ -236,7 +244,7 @@ class Core:
         else:
             self._go_on(turn)
         if turn.ended is not None or turn.emitted:
-            self._publish(turn)
+            self.watchers.tell(turn)
 
     def _go_on(self, turn: instance.Turn) -> None:
         live = turn.live
@@ -252,27 +260,6 @@ class Core:
             for work in live.outstanding.values():
                 if work.kind == "timer" and work not in turn.scheduled:
                     self._timers.arm(live, work)
-
-    def _publish(self, turn: instance.Turn) -> None:
-        live = turn.live
-        waiters = self.waiters.pop(live.instance_id, ()) if turn.ended is not None else ()
-        if waiters or self._on_commit is not None:
-            view = None if turn.ended is None else rows.view(turn)
-            for future in waiters:
-                if not future.done() and view is not None:
-                    future.set_result(view)
-            if self._on_commit is not None:
-                self._tell(live, turn, view)
-        for signal in self.followers.get(live.instance_id, ()):
-            signal.set()
-
-    def _tell(self, live: instance.Live, turn: instance.Turn, view: records.InstanceView | None) -> None:
-        assert self._on_commit is not None
-        try:
-            self._on_commit(live.instance_id, live.name, turn.emitted, view)
-        except Exception:
-            # A log line that goes wrong must not keep other instances of this commit from going on.
-            log.exception("The hook for commits raised.")
 
     def _fail(self, error: BaseException) -> None:
         """Nothing of these commits was announced: forget what they changed and read the truth again."""
@@ -339,22 +326,13 @@ class Core:
 
     def _begin_child(self, parent: instance.Live, work: instance.Work) -> list[instance.Turn]:
         """Begin a child, or land what became of one that is there already."""
-        child = self.live.get(work.child_id)
+        child = children.find(self.live, self._readers, work.child_id)
         if child is not None:
-            owned = child.parent == parent.instance_id and child.parent_key == work.key
-            return [] if owned else self._land_child(parent, work.key, _refused(work))
-        found = self._readers.row("select_instance", (work.child_id,))
-        if found is None:
-            if work.name not in self._orchestrators:
-                return self._land_child(parent, work.key, protocol.Ended(failure=running.unknown(work.name)))
-            return [self.begin(work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key)]
-        row = records.Instance._make(found)
-        if row.parent != parent.instance_id or row.parent_key != work.key:
-            return self._land_child(parent, work.key, _refused(work))
-        if row.status == "Running":
-            return []
-        failure = None if row.failure is None else records.decode_failure(row.failure)
-        return self._land_child(parent, work.key, protocol.Ended(row.output, failure))
+            ended = children.result(child, parent.instance_id, work)
+            return [] if ended is None else self._land_child(parent, work.key, ended)
+        if work.name not in self._orchestrators:
+            return self._land_child(parent, work.key, protocol.Ended(failure=running.unknown(work.name)))
+        return [self.begin(work.name, work.child_id, work.call, parent=parent.instance_id, parent_key=work.key)]
 
     def _land_child(self, parent: instance.Live, key: str, ended: protocol.Ended) -> list[instance.Turn]:
         turn = parent.land_child(key, ended, self.clock())
@@ -400,11 +378,6 @@ class Core:
     def _stop_timers(self) -> None:
         self._timers.stop()
         self._broken.stop()
-
-
-def _refused(work: instance.Work) -> protocol.Ended:
-    message = f"The child {work.child_id!r} exists already and belongs to another orchestration."
-    return protocol.Ended(failure=protocol.Failure("InstanceExists", message))
 
 
 def _events(turn: instance.Turn) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import pathlib
@@ -10,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from perdure import errors
-from perdure.engine import batch, blobs, core, hub, queries, reader, records, rows
+from perdure.engine import batch, blobs, core, hub, queries, reader, records, rows, watchers
 from perdure.payloads import refs
 from perdure.workflow import protocol
 
@@ -38,7 +37,7 @@ class Engine:
         *,
         orchestrators: Mapping[str, protocol.Orchestrator],
         activities: Mapping[str, protocol.Activity],
-        on_commit: core.OnCommit | None = None,
+        on_commit: watchers.OnCommit | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
@@ -247,19 +246,7 @@ class Engine:
         view = self.view(instance_id)
         if view is None or view.ended or seconds <= 0:
             return view
-        future: asyncio.Future[records.InstanceView] = asyncio.get_running_loop().create_future()
-        self._core.waiters.setdefault(instance_id, []).append(future)
-        try:
-            return await asyncio.wait_for(future, seconds)
-        except TimeoutError:
-            return self.view(instance_id)
-        finally:
-            waiting = self._core.waiters.get(instance_id)
-            if waiting is not None:
-                with contextlib.suppress(ValueError):
-                    waiting.remove(future)
-                if not waiting:
-                    del self._core.waiters[instance_id]
+        return await self._core.watchers.ended(instance_id, seconds) or self.view(instance_id)
 
     def query(
         self,
@@ -304,13 +291,10 @@ class Engine:
 
     async def follow(self, instance_id: str, after: int = 0) -> AsyncIterator[records.Event]:
         """Give the events with ids above ``after`` and those to come; ends when the instance has and all are given."""
-        signal = asyncio.Event()
-        followers = self._core.followers.setdefault(instance_id, set())
-        followers.add(signal)
         seq = 0
-        try:
+        with self._core.watchers.following(instance_id) as told:
             while True:
-                signal.clear()
+                told.clear()
                 # Asked before the events are read: an end seen here has all its events before it.
                 view = self.view(instance_id)
                 more = True
@@ -322,11 +306,7 @@ class Engine:
                     more = len(found) == EVENTS_PAGE
                 if view is None or view.ended:
                     return
-                await signal.wait()
-        finally:
-            followers.discard(signal)
-            if not followers and self._core.followers.get(instance_id) is followers:
-                del self._core.followers[instance_id]
+                await told.wait()
 
     def last_event(self, instance_id: str) -> int:
         """Give the id of the last event of an instance, as committed; 0 of one that is not in memory."""

@@ -109,13 +109,13 @@ async def test_a_follower_sees_every_event_once_and_then_the_end(bench: lab.Lab)
     seen = await asyncio.gather(*following)
     assert seen == [list(range(first, 204)) for first in (1, 3, 101)]
     assert await follow(0) == seen[0]
-    assert not bench.engine._core.followers
+    assert not bench.engine._core.watchers
     assert [event async for event in bench.engine.follow("nobody")] == []
 
 
 async def test_the_hook_is_told_of_each_commit_in_order(bench: lab.Lab) -> None:
     told: list[tuple[str, list[bytes], str | None]] = []
-    bench.engine._core._on_commit = lambda instance_id, name, events, view: told.append(
+    bench.engine._core.watchers._on_commit = lambda instance_id, name, events, view: told.append(
         (instance_id, list(events), None if view is None else view.status)
     )
     await bench.engine.begin("chain", "a", b"2")
