@@ -1,13 +1,10 @@
-"""The one event loop on which all executors of a process run, so that cached clients and locks go on working.
-
-It is not the worker's own: an executor that blocks it, or waits for storage, holds up no HTTP request.
-"""
+"""Event loops in threads of their own, reached from any thread and any other loop."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,10 +14,12 @@ class Loop:
     """An event loop in a thread of its own, begun when it is first needed.
 
     Args:
+        name: Of its thread.
         given: A loop that runs already, to be used instead.
     """
 
-    def __init__(self, given: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, name: str, given: asyncio.AbstractEventLoop | None = None) -> None:
+        self._name = name
         self._lock = threading.Lock()
         self._loop = given
         self._thread: threading.Thread | None = None
@@ -35,12 +34,21 @@ class Loop:
         """Run a coroutine there and wait for it on this thread."""
         return asyncio.run_coroutine_threadsafe(work, self._running()).result()
 
-    def close(self) -> None:
-        """End the loop."""
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """End the loop, and wait until it has; what is called after that is run on a new one.
+
+        Args:
+            last: Run there before the end, if the loop has begun.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is not None and thread is not None:
+        if loop is None or thread is None:
+            return
+        try:
+            if last is not None:
+                asyncio.run_coroutine_threadsafe(last(), loop).result()
+        finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
 
@@ -48,7 +56,7 @@ class Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_run, args=(self._loop,), name="perdure-executors", daemon=True)
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
 

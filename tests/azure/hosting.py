@@ -14,8 +14,8 @@ from typing import Any, Self
 import azure.functions as func
 import pytest
 
-from perdure import AgentFunctionApp
-from perdure.hosts.azure import loop, storage
+from perdure import AgentFunctionApp, loops
+from perdure.hosts.azure import functions, storage
 from perdure.hosts.local import host
 from perdure.hosts.local.functions import sdk
 
@@ -40,9 +40,9 @@ class FunctionsHost:
 
     async def __aenter__(self) -> Self:
         # User code on the test's loop, as on the local host: tests wait for what happens in it.
-        here = loop.Loop(asyncio.get_running_loop())
+        here = loops.Loop("perdure-executors", asyncio.get_running_loop())
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(loop, "Loop", lambda: here)
+            patched.setattr(functions, "executors", lambda: here)
             patched.setattr(storage, "Storage", self._opened)
             await asyncio.to_thread(self.app.get_functions)
         served = AgentFunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS, enable_health_check=False)

@@ -12,9 +12,9 @@ from typing import Final
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
 from perdure import app as apps
-from perdure import errors
+from perdure import errors, loops
 from perdure.hosts import sites
-from perdure.hosts.azure import client, entities, hosting, loop, mcp_triggers, orchestration, storage, sweep, triggers
+from perdure.hosts.azure import client, entities, hosting, mcp_triggers, orchestration, storage, sweep, triggers
 from perdure.hosts.local import settings
 from perdure.hosts.replay import runs
 from perdure.routes import site, table
@@ -48,14 +48,14 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
     told = settings.load(folder, os.environ)
     hub = storage.task_hub(told.task_hub, settings.DEFAULT_HUB, os.environ)
     kept = storage.Storage(os.environ, hub)
-    executors = loop.Loop()
-    hosted = hosting.Hosting(app.hosted_workflows, app.agents_for_orchestrations, kept, kept, executors)
+    loop = executors()
+    hosted = hosting.Hosting(app.hosted_workflows, app.agents_for_orchestrations, kept, kept, loop)
     address = told.base_url or _address(os.environ)
     if address:
         metadata = {addresses.HOST_URL: address, addresses.ROUTE_PREFIX: told.route_prefix}
         for bound in hosted.bounds.values():
             bound.activities.host_metadata = metadata
-    hosted.register(app, _earlier(hosted, kept, executors) if with_earlier else ())
+    hosted.register(app, _earlier(hosted, kept, loop) if with_earlier else ())
 
     async def site_of(inner: df.DurableOrchestrationClient) -> site.Site:
         engine = client.DurableClient(inner, kept)
@@ -76,7 +76,15 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
         sweep.add(app, lambda inner: hosted.sessions(entities.DurableEntities(inner)))
 
 
-def _earlier(hosted: hosting.Hosting, kept: storage.Storage, executors: loop.Loop) -> list[str]:
+def executors() -> loops.Loop:
+    """Make the one loop on which all executors of a process run, so that cached clients and locks go on working.
+
+    It is not the worker's own: an executor that blocks it, or waits for storage, holds up no HTTP request.
+    """
+    return loops.Loop("perdure-executors")
+
+
+def _earlier(hosted: hosting.Hosting, kept: storage.Storage, loop: loops.Loop) -> list[str]:
     """Give the names of functions that only runs of earlier deployments know.
 
     Without them the app is not served: the engine would fail each such run, for good, as soon as it takes it up, while
@@ -94,7 +102,7 @@ def _earlier(hosted: hosting.Hosting, kept: storage.Storage, executors: loop.Loo
             await kept.close()
 
     try:
-        found = executors.call_now(within())
+        found = loop.call_now(within())
     except TimeoutError:
         raise _unknown(f"Blob Storage has not answered for {EARLIER_SECONDS:g} s.", "Is it there?") from None
     except errors.PerdureError as error:

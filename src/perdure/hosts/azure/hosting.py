@@ -8,9 +8,10 @@ from typing import Final
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
+from perdure import loops
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming
-from perdure.hosts.azure import agents, beside, entities, loop, registration, sessions
+from perdure.hosts.azure import agents, beside, entities, registration, sessions
 from perdure.hosts.replay import activities, lives, wire
 from perdure.payloads import records, store
 from perdure.workflow import hosted, values
@@ -39,7 +40,7 @@ class Hosting:
         living: Mapping[str, hosted_agents.HostedAgent],
         payloads: store.PayloadStore,
         kept: records.RecordStore,
-        executors: loop.Loop,
+        executors: loops.Loop,
     ) -> None:
         self._executors = executors
         self._payloads = payloads

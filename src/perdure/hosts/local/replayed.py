@@ -11,8 +11,9 @@ from typing import Any, Final
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
 
 from perdure import app as apps
+from perdure import loops
 from perdure.hosts.azure import entities as azure_entities
-from perdure.hosts.azure import hosting, loop, orchestration, statuses, wire
+from perdure.hosts.azure import hosting, orchestration, statuses, wire
 from perdure.hosts.azure import sessions as azure_sessions
 from perdure.hosts.local.functions import entities, instances, sdk
 from perdure.hosts.replay import client, runs
@@ -41,7 +42,7 @@ class Replayed:
         self._payloads = folder_store.FolderPayloadStore(hub / KEPT)
         self._records = folder_store.FolderRecordStore(hub / KEPT)
         living = app.agents_for_orchestrations if sdk.has_functions(app) else app.hosted_agents
-        here = loop.Loop(asyncio.get_running_loop())
+        here = loops.Loop("perdure-executors", asyncio.get_running_loop())
         self._hosting = hosting.Hosting(app.hosted_workflows, living, self._payloads, self._records, here)
         self.bounds = self._hosting.bounds
         self.app = df.DFApp()

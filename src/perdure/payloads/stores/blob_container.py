@@ -11,12 +11,11 @@ import hashlib
 import logging
 import random
 import re
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from perdure import errors
+from perdure import errors, loops
 from perdure.payloads.stores import storage_account
 
 try:
@@ -74,8 +73,7 @@ class Container:
         self.name = name
         self._backoff_seconds: Any = backoff_seconds
         self._account = account
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = loops.Loop("perdure-blobs")
         self._client: Any = None
         self._credential: Any = None
         self._opening = asyncio.Lock()
@@ -101,12 +99,7 @@ class Container:
 
     async def close(self) -> None:
         """End the connections and the thread; what comes after opens them anew."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is None:
-            return
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hang_up(), loop))
-        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(self._loop.close, self._hang_up)
 
     async def do(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Do something with the client, an ``azure.storage.blob.aio.ContainerClient``, from any loop.
@@ -114,11 +107,11 @@ class Container:
         Raises:
             HubError: If the account cannot be reached or refuses.
         """
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._work(work), self._running()))
+        return await self._loop.call(self._work(work))
 
     def do_now(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Do the same, and wait for it on this thread."""
-        return asyncio.run_coroutine_threadsafe(self._work(work), self._running()).result()
+        return self._loop.call_now(self._work(work))
 
     async def _work(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         async with self._told():
@@ -127,14 +120,6 @@ class Container:
                     # Opened here: requests that open it at once leave connections behind that nobody closes.
                     self._client = await self._connect().__aenter__()
             return await work(self._client)
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._opening = asyncio.Lock()
-                threading.Thread(target=_run, args=(self._loop,), name="perdure-blobs", daemon=True).start()
-            return self._loop
 
     def _connect(self) -> Any:
         options: dict[str, Any] = {
@@ -160,10 +145,13 @@ class Container:
             ) from None
 
     async def _hang_up(self) -> None:
-        for opened in (self._client, self._credential):
+        hung_up = self._client, self._credential
+        # What comes after is on another loop, for which nothing of this one is good.
+        self._client = self._credential = None
+        self._opening = asyncio.Lock()
+        for opened in hung_up:
             if opened is not None:
                 await opened.close()
-        self._client = self._credential = None
 
     @asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
@@ -218,14 +206,6 @@ async def each(work: Iterable[Awaitable[T]]) -> list[T]:
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
 
 
 def _credential(account: storage_account.Account) -> Any:
