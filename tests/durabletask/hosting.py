@@ -126,7 +126,7 @@ class SchedulerHost:
 
     async def start(self, workflow: str, value: Any, *, run_id: str | None = None) -> str:
         ref, blobs = self.app.hosted_workflows[workflow].take(value)
-        run, _ = await self.runs.start(workflow, run_id or uuid.uuid4().hex, ref, blobs)
+        run, _ = await self.runs.start(workflow, run_id or uuid.uuid4().hex, ref, blobs, fresh=not run_id)
         return run.id
 
     async def outputs(self, run_id: str, *, timeout: float = 60.0) -> list[Any]:

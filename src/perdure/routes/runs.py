@@ -134,6 +134,7 @@ class Runs(Protocol):
         blobs: Sequence[refs.Blob] = (),
         *,
         given: options.RunOptions = options.NONE,
+        fresh: bool = False,
         wait: float = 0.0,
     ) -> tuple[Run, bool]:
         """Start a run unless the id exists; gives the run and whether it is new.
@@ -146,6 +147,7 @@ class Runs(Protocol):
             value: Its encoded input.
             blobs: Payloads that ``value`` and ``given`` refer to.
             given: What else the run is given.
+            fresh: Whether the id was made for this start, and nobody else can have it.
             wait: Give it when it has ended, or after so many seconds; one that was there with another input at once.
 
         Raises:

@@ -22,7 +22,13 @@ async def start(site: sites.Site, request: messages.Request) -> messages.Reply:
     waiting = parameters.waiting(request)
     value, given, blobs = await _accept(workflow, request)
     run, new = await site.runs.start(
-        workflow.name, chosen or uuid.uuid4().hex, value, blobs, given=given, wait=waiting.seconds
+        workflow.name,
+        chosen or uuid.uuid4().hex,
+        value,
+        blobs,
+        given=given,
+        fresh=chosen is None,
+        wait=waiting.seconds,
     )
     if not new and (run.workflow != workflow.name or run.input_digest != options.digest(value, given)):
         raise problems.Problem(

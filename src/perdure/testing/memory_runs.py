@@ -100,6 +100,7 @@ class MemoryRuns:
         blobs: Sequence[refs.Blob] = (),
         *,
         given: options.RunOptions = options.NONE,
+        fresh: bool = False,
         wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""

@@ -64,6 +64,11 @@ class DurableClient:
         """Give an orchestration with its output; None for an unknown id."""
         return await self._state(await self._status(instance_id))
 
+    async def given(self, instance_id: str) -> str | None:
+        """Give what began the life of an orchestration; None if it is not there, or was started by hand."""
+        found = await self._status(instance_id, show_input=True)
+        return None if found is None else wire.begun(found.input_)
+
     async def wait(self, instance_id: str, seconds: float) -> client.State | None:
         """Give an orchestration as soon as it is seen to have ended, or as it stands when the time is over."""
         over = time.monotonic() + seconds
@@ -123,9 +128,9 @@ class DurableClient:
                 raise
         return True
 
-    async def _status(self, instance_id: str) -> Any:
+    async def _status(self, instance_id: str, *, show_input: bool = False) -> Any:
         async with told():
-            found = await self._inner.get_status(quote(instance_id, safe=""))
+            found = await self._inner.get_status(quote(instance_id, safe=""), show_input=show_input)
         return found if found else None
 
     async def _state(self, status: Any) -> client.State | None:

@@ -106,6 +106,14 @@ def start(first: wire.Start) -> dict[str, Any]:
     return pack(Start(wire.pack(first)))
 
 
+def begun(given: Any) -> str | None:
+    """Give back an encoded ``wire.Start`` out of what an orchestration was started with; None for what is none."""
+    try:
+        return unpack(Start, given).start
+    except (ValueError, TypeError):
+        return None
+
+
 async def ended(output: Any, instance: str, kept: records.RecordStore) -> str | None:
     """Give how an orchestration has ended, an encoded ``wire.End``, out of its output.
 

@@ -78,6 +78,12 @@ class SchedulerClient:
         async with self._told():
             return _state(await self._inner.get_orchestration_state(instance_id))
 
+    async def given(self, instance_id: str) -> str | None:
+        """Give what began the life of an orchestration; None if it is not there."""
+        async with self._told():
+            found = await self._inner.get_orchestration_state(instance_id)
+        return None if found is None else _text(found.serialized_input)
+
     async def wait(self, instance_id: str, seconds: float) -> client.State | None:
         """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
         over = time.monotonic() + seconds

@@ -94,29 +94,25 @@ class BridgedRuns(Bridge):
         blobs: Sequence[refs.Blob] = (),
         *,
         given: options.RunOptions = options.NONE,
+        fresh: bool = False,
         wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
+
+        def start() -> Coroutine[Any, Any, tuple[runs.Run, bool]]:
+            return self._inner.start(workflow, run_id, value, blobs, given=given, fresh=fresh)
+
         if wait <= 0:
-            return await self._call(
-                lambda: self._inner.start(workflow, run_id, value, blobs, given=given), cancels=False
-            )
-        return await self._call(lambda: self._start_and_wait(workflow, run_id, value, blobs, given, wait))
+            return await self._call(start, cancels=False)
+        return await self._call(lambda: self._start_and_wait(start, options.digest(value, given), wait))
 
     async def _start_and_wait(
-        self,
-        workflow: str,
-        run_id: str,
-        value: refs.Ref,
-        blobs: Sequence[refs.Blob],
-        given: options.RunOptions,
-        wait: float,
+        self, start: Callable[[], Coroutine[Any, Any, tuple[runs.Run, bool]]], digest: bytes, wait: float
     ) -> tuple[runs.Run, bool]:
         """Start and wait with one crossing of the loops; who leaves stops the waiting, never the starting."""
-        starting = asyncio.ensure_future(self._inner.start(workflow, run_id, value, blobs, given=given))
-        run, new = await asyncio.shield(starting)
-        if run.status not in runs.ENDED and run.input_digest == options.digest(value, given):
-            waited = await self._inner.wait(run_id, wait) or run
+        run, new = await asyncio.shield(asyncio.create_task(start()))
+        if run.status not in runs.ENDED and run.input_digest == digest:
+            waited = await self._inner.wait(run.id, wait) or run
             # Where what is waited for does not say its start, the start has said it.
             run = waited if waited.input_digest else msgspec.structs.replace(waited, input_digest=run.input_digest)
         return run, new

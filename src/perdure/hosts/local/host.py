@@ -198,8 +198,8 @@ class LocalHost:
             given.get("client_kwargs"),
             stream=given.get("stream", False),
         )
-        id = run_id or uuid.uuid4().hex
-        started, _ = await self.runs.start(found.name, id, ref, [*blobs, *more], given=options)
+        id, fresh = run_id or uuid.uuid4().hex, not run_id
+        started, _ = await self.runs.start(found.name, id, ref, [*blobs, *more], given=options, fresh=fresh)
         return started.id
 
     async def outputs(self, run_id: str, *, timeout: float = 60.0) -> list[Any]:

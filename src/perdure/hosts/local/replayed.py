@@ -142,6 +142,11 @@ class InstancesClient:
         """Give an orchestration with its output."""
         return await self._state(self._instances.get(instance_id))
 
+    async def given(self, instance_id: str) -> str | None:
+        """Give what began the life of an orchestration; None if it is not there, or was started by hand."""
+        state = self._instances.get(instance_id)
+        return None if state is None else wire.begun(self._instances.input(state))
+
     async def wait(self, instance_id: str, seconds: float) -> client.State | None:
         """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
         return await self._state(await self._instances.ended(instance_id, seconds))

@@ -50,6 +50,7 @@ class EngineRuns:
         blobs: Sequence[refs.Blob] = (),
         *,
         given: options.RunOptions = options.NONE,
+        fresh: bool = False,
         wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""

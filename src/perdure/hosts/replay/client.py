@@ -74,6 +74,10 @@ class Client(Protocol):
         """Give an orchestration with its output; None for an unknown id."""
         ...
 
+    async def given(self, instance_id: str) -> str | None:
+        """Give what began the life of an orchestration, an encoded ``wire.Start``; None if that was none."""
+        ...
+
     async def wait(self, instance_id: str, seconds: float) -> State | None:
         """Give an orchestration as soon as it has ended, or as it stands when the time is over."""
         ...

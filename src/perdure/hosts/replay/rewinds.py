@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
@@ -41,8 +40,8 @@ class Rewinds:
 
     async def rewind(self, run_id: str) -> bool:
         """Let a failed run go on from the step that failed; False if there is no such run or step."""
-        state, started = await asyncio.gather(self._engine.get(run_id), self._starts.find(run_id))
-        if state is None or started is None or state.status != "Failed":
+        state = await self._engine.get(run_id)
+        if state is None or state.status != "Failed" or (started := await self._starts.write_down(state)) is None:
             return False
         end = await ends.last(self._records, run_id)
         if end is None or end.state is None:
@@ -51,7 +50,7 @@ class Rewinds:
             return False
         first = wire.unpack(started.start, wire.Start)
         heard = (wire.Heard(orchestrator.REWIND, b""), *await self._unheard(run_id, end.state))
-        again = wire.Start(first.call, first.stored, state=end.state, next=end.next, heard=heard)
+        again = wire.Start(first.call, first.stored, state=end.state, next=end.next, heard=heard, digest=first.digest)
         if not await self._engine.start_again(started.name, run_id, wire.pack(again)):
             return False
         if await self._starts.stands(run_id, started):

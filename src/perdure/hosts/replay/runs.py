@@ -59,6 +59,7 @@ class ReplayRuns:
         blobs: Sequence[refs.Blob] = (),
         *,
         given: options.RunOptions = options.NONE,
+        fresh: bool = False,
         wait: float = 0.0,
     ) -> tuple[runs.Run, bool]:
         """Start a run unless the id exists, and perhaps wait for its end."""
@@ -67,7 +68,7 @@ class ReplayRuns:
         trace: dict[str, str] = {}
         propagate.inject(trace)
         started, new = await self._starts.start(
-            bound.orchestrator.name, run_id, bound.start(value, trace, given), digest, blobs
+            bound.orchestrator.name, run_id, bound.start(value, trace, given), digest, blobs, fresh=fresh
         )
         if not new or wait > 0:
             same = started.digest == digest
@@ -189,10 +190,12 @@ class ReplayRuns:
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
-        started, state = await asyncio.gather(self._starts.find(run_id), self._engine.get(run_id))
+        state = await self._engine.get(run_id)
+        ended = state is not None and state.ended
+        started = await (self._starts.write_down(state) if state and ended else self._starts.find(run_id))
         if started is None:
             return False
-        may = await self._starts.may_be_deleted(run_id, started) if state is None else state.ended
+        may = await self._starts.may_be_deleted(run_id, started) if state is None else ended
         return may and await self._starts.forget(run_id, started)
 
     async def trouble(self) -> str | None:
@@ -232,7 +235,7 @@ class ReplayRuns:
         if state is not None and self._bound(state) is not None:
             return await self._run(state, None)
         # The engine may not know of it yet; or it is no run, or one of a workflow that is gone.
-        started = await (self._starts.find_untold if state is None else self._starts.find)(run_id)
+        started = await (self._starts.find_untold(run_id) if state is None else self._starts.known(state))
         if started is None:
             return None
         if state is not None:

@@ -2,6 +2,9 @@
 
 It is the first to be there and the last to go but for the mark that somebody deletes: while it is there, what an
 earlier orchestration of its id has left may be, and nobody starts another.
+
+An id that was made for its start needs none: nobody knows it before the engine has it, and what the engine was given
+says how it began. Its record is written when something is to be decided by it: it is deleted, or goes on after an end.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from perdure import errors
 from perdure.hosts.replay import client, wire
 from perdure.payloads import records, refs, store
 
@@ -46,12 +50,14 @@ class Started(msgspec.Struct, frozen=True, array_like=True):
         digest: Of its input.
         created: Seconds since the epoch.
         start: What the engine is given.
+        told: Whether the engine had it before this was written. Where the engine has it no more, it was deleted.
     """
 
     name: str
     digest: bytes
     created: float
     start: str
+    told: bool = False
 
 
 class Starts:
@@ -77,20 +83,44 @@ class Starts:
         self._records = kept
 
     async def start(
-        self, name: str, instance_id: str, call: bytes, digest: bytes = b"", blobs: Iterable[refs.Blob] = ()
+        self,
+        name: str,
+        instance_id: str,
+        call: bytes,
+        digest: bytes = b"",
+        blobs: Iterable[refs.Blob] = (),
+        *,
+        fresh: bool = False,
     ) -> tuple[Started, bool]:
         """Start an orchestration unless the id exists; gives what was started under it, and whether by this call.
+
+        Args:
+            name: Its durable name.
+            instance_id: Its id.
+            call: What it is started with.
+            digest: Of its input.
+            blobs: Payloads that the call refers to.
+            fresh: Whether the id was made for this start, so that nobody else can have it.
 
         Raises:
             HubError: If it could not be made durable, or the engine not reached: nobody was told of a start. The same
                 start again goes on from there.
         """
         items = list(blobs)
-        first = wire.Start(call)
+        first = wire.Start(call, digest=digest)
         if len(call) > self._inline_bytes:
             items.append(refs.blob(call))
-            first = wire.Start(b"", items[-1].digest)
+            first = wire.Start(b"", items[-1].digest, digest=digest)
+        if fresh:
+            await self._payloads.put(instance_id, items)
+            mine = Started(name, digest, time.time(), wire.pack(first), True)
+            await self._engine.start(name, instance_id, mine.start)
+            return mine, True
         while True:
+            if (state := await self._engine.get(instance_id)) is not None:
+                # Started past perdure, it has no digest, and no start is the same.
+                other = await self.known(state)
+                return other or Started(state.name, b"", state.created, "", True), False
             mine = Started(name, digest, time.time(), wire.pack(first))
             if first.stored:
                 # The next to start it has another call, since its trace is another: what the record names comes first.
@@ -113,7 +143,11 @@ class Starts:
                 return other, other is mine
             if await self._engine.get(instance_id) is not None:
                 return found, False
-            if (deleted := await self._deleted(instance_id, found)) is not None:
+            deleted = await self._deleted(instance_id, found)
+            if deleted is None and found.told:
+                deleted = time.time()
+                await self._records.put_if_absent(instance_id, _mark(found), wire.encode(deleted))
+            if deleted is not None:
                 await self._clear(instance_id, found, deleted)
                 continue
             if await self.find(instance_id) != found:
@@ -164,14 +198,36 @@ class Starts:
         body = await self._records.get(instance_id, START)
         return None if body is None else wire.decode(body, Started)
 
+    async def known(self, state: client.State) -> Started | None:
+        """Give what was started where the engine has something; None if that was no client of perdure's."""
+        return await self.find(state.id) or await self._given(state)
+
+    async def write_down(self, state: client.State) -> Started | None:
+        """Give the record of what has ended, written now if there is none; None if that was no client of perdure's."""
+        if (found := await self.find(state.id)) is not None:
+            return found
+        given = await self._given(state)
+        if given is None or await self._records.put_if_absent(state.id, START, wire.encode(given)):
+            return given
+        # Deleted since, and the id is taken again: that one has not ended.
+        return given if await self.find(state.id) == given else None
+
+    async def _given(self, state: client.State) -> Started | None:
+        text = await self._engine.given(state.id)
+        try:
+            digest = b"" if text is None else wire.unpack(text, wire.Start).digest
+        except (ValueError, errors.CodecError):
+            return None
+        return Started(state.name, digest, state.created, text, True) if text is not None and digest else None
+
     async def find_untold(self, instance_id: str) -> Started | None:
         """Give what was started under an id that the engine does not know; None if it is being deleted."""
         found = await self.find(instance_id)
-        return found if found is not None and await self.stands(instance_id, found) else None
+        return found if found is not None and not found.told and await self.stands(instance_id, found) else None
 
     async def may_be_deleted(self, instance_id: str, found: Started) -> bool:
         """Say whether a start that the engine does not know may be deleted: nobody can be about to tell it."""
-        late = time.time() - found.created > TELLING_SECONDS
+        late = found.told or time.time() - found.created > TELLING_SECONDS
         return late or await self._deleted(instance_id, found) is not None
 
     async def forget(self, instance_id: str, found: Started) -> bool:

@@ -44,6 +44,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
             ends it alike.
         shown: The id up to which events have stood in the status, or in the log.
         told: Events after the pages, not cut yet.
+        digest: Of what a client started it with; empty where none did.
     """
 
     call: bytes
@@ -58,6 +59,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     landings: int = 0
     shown: int = 1
     told: tuple[tuple[float, bytes], ...] = ()
+    digest: bytes = b""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
