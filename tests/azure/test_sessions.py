@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.azurite import emulator
 from perdure import AgentFunctionApp, errors
 from perdure.agents import hosted, naming, records, requests
 from perdure.hosts.azure import agents, entities, sessions, sweep
+from perdure.hosts.replay import wire
 from perdure.payloads import records as beside
 from perdure.payloads import refs, store
 from perdure.testing import ScriptedChatClient
@@ -62,8 +64,8 @@ class Slow(beside.MemoryRecordStore):
         return put
 
 
-def helper(payloads: store.PayloadStore) -> hosted.Bound:
-    app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")])
+def helper(payloads: store.PayloadStore, *answers: str) -> hosted.Bound:
+    app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient(answers), name="helper")])
     return app.hosted_agents["helper"].bind(payloads)
 
 
@@ -77,6 +79,30 @@ async def test_of_several_who_begin_an_expired_session_anew_none_deletes_the_tur
     for key in asked:
         assert await kept.get(HELPER, agents.sent(key)) is not None, f"the turn {key} was accepted, and is gone"
     assert engine.told == [agents.DELETE, agents.TURN, agents.TURN, agents.TURN]
+
+
+async def test_an_answer_is_given_when_the_session_shows_it() -> None:
+    payloads, kept = store.MemoryPayloadStore(), beside.MemoryRecordStore()
+    bound = helper(payloads, "Noted.")
+    request, blobs = bound.hosted.accept(requests.read("I am Ann."))
+    await payloads.put(HELPER, blobs)
+    turn = bound.hosted.turn("k", request)
+    given = await bound.turns(HELPER, "turn-1", records.Call(turn, 1, None, None, 0))
+    await payloads.put(HELPER, given.blobs)
+    head = given.value.head
+    await kept.put_if_absent(HELPER, agents.sent("k"), wire.encode(time.time()))
+    await kept.put_if_absent(HELPER, agents.ended("k"), wire.encode(agents.Outcome(1, head)))
+    engine = Engine(agents.Kept(1.0, records.State(touched=1.0)))
+    held = sessions.EntitySessions(engine, payloads, kept, {"helper": bound})
+
+    waiting = asyncio.create_task(held.wait("helper", "s1", "k", 20))
+    early, _ = await asyncio.wait([waiting], timeout=0.5)
+    engine.state = agents.encode(agents.Kept(1.0, records.State(head=head, entries=1, touched=time.time())))
+    answer = await waiting
+    read = await held.read("helper", "s1", None, 10)
+    assert not early
+    assert answer is not None and read is not None
+    assert (answer.text, read.session.turns) == ("Noted.", 1)
 
 
 @pytest.mark.parametrize(("ttl", "left"), [(1.0, []), (1e12, ["sent/old"])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,9 @@ from tests.host import served
 
 from perdure import AgentFunctionApp
 from perdure.hosts.durabletask import hub
+from perdure.hosts.replay import turn_records
 from perdure.testing import ScriptedChatClient
+from perdure.workflow import protocol
 
 NOT_HERE = {
     # Its app hosts nothing that a worker runs.
@@ -152,6 +155,33 @@ async def test_a_turn_sent_as_the_session_expires_is_accepted_when_it_is_sure_wh
         assert (await sending).status_code == 202
         answer = (await talk.say("two", session_id="s1", correlation_id="k")).json()
     assert (answer["response"], answer["message_count"]) == ("two", 2)
+
+
+async def test_an_answer_that_the_engine_has_not_heard_of_is_given_when_the_session_shows_it(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded, heard = threading.Event(), threading.Event()
+    inner = turn_records.Recorded.__call__
+
+    async def late(self: turn_records.Recorded, *given: Any) -> protocol.Outcome:
+        outcome = await inner(self, *given)
+        recorded.set()
+        assert await asyncio.to_thread(heard.wait, 20)
+        return outcome
+
+    monkeypatch.setattr(turn_records.Recorded, "__call__", late)
+    client = ScriptedChatClient(["Noted."])
+    async with hosting.SchedulerHost(world.app_of(client), scheduler=scheduler, port=0) as host:
+        talk = world.World(host)  # type: ignore[arg-type]  # what it uses of a host, this one has
+        await talk.say("I am Ann.", session_id="s1", correlation_id="k", wait_for_response=False)
+        assert await asyncio.to_thread(recorded.wait, 20)
+        again = asyncio.create_task(talk.say("I am Ann.", session_id="s1", correlation_id="k"))
+        early, _ = await asyncio.wait([again], timeout=0.5)
+        heard.set()
+        answer = (await again).json()
+        read = await talk.conversation("s1")
+    assert not early
+    assert (answer["response"], read["message_count"]) == ("Noted.", 2)
 
 
 async def test_a_session_that_always_has_a_turn_to_take_keeps_a_short_history(scheduler: Scheduler) -> None:

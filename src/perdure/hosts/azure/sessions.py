@@ -75,6 +75,10 @@ class EntitySessions(polled.PolledSessions):
                 raise sessions.gone(naming.session_key(instance_id))
             yield None
 
+    async def _shows(self, bound: hosted.Bound, instance_id: str, entry: records.Entry) -> bool:
+        kept = agents.decode(await self._engine.read(*self._entity(bound.hosted.name, naming.session_key(instance_id))))
+        return kept is not None and kept.session.touched >= entry.ended
+
     async def _find(self, agent: str, session_id: str) -> polled.Found | None:
         kept = await self._kept(agent, session_id)
         if kept is None:

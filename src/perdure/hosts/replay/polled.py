@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from perdure.agents import hosted
+from perdure.agents import hosted, records
 from perdure.payloads import records as beside
 from perdure.payloads import refs, store
 from perdure.routes import sessions, turns
@@ -18,6 +18,10 @@ from perdure.workflow import protocol
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
+SETTLE_POLL_SECONDS: Final = 0.01
+SETTLE_SECONDS: Final = 5.0
+"""How long an answer that is there waits until the session shows it too."""
+
 DELETE_PATIENCE_SECONDS: Final = 10.0
 """How long a deletion waits until it has been carried out; it will be, all the same."""
 
@@ -115,12 +119,23 @@ class PolledSessions(abc.ABC):
         delay = FIRST_POLL_SECONDS
         async with contextlib.aclosing(self._looks(bound, instance_id, correlation_id)) as looks:
             async for end in looks:
+                if isinstance(end, refs.Ref):
+                    await self._settle(bound, instance_id, end)
                 left = over - time.monotonic()
                 if end is not None or left <= 0:
                     return end
                 await asyncio.sleep(min(delay, left))
                 delay = min(delay * 2, LONGEST_POLL_SECONDS)
         raise AssertionError("it is looked for without end")
+
+    async def _settle(self, bound: hosted.Bound, instance_id: str, end: refs.Ref) -> None:
+        """Wait until a session shows a turn whose answer is there: who reads it after the answer then finds it."""
+        entry = await asyncio.to_thread(bound.entry, instance_id, end)
+        over = time.monotonic() + SETTLE_SECONDS
+        delay = SETTLE_POLL_SECONDS
+        while not await self._shows(bound, instance_id, entry) and time.monotonic() < over:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_POLL_SECONDS)
 
     @abc.abstractmethod
     async def _send(
@@ -139,6 +154,10 @@ class PolledSessions(abc.ABC):
         Raises:
             SessionGone: If the session was deleted with the turn in it.
         """
+
+    @abc.abstractmethod
+    async def _shows(self, bound: hosted.Bound, instance_id: str, entry: records.Entry) -> bool:
+        """Say whether a session shows an ended turn, or never will: answers are recorded before the engine hears."""
 
     @abc.abstractmethod
     async def _find(self, agent: str, session_id: str) -> Found | None:

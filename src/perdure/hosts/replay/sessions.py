@@ -16,10 +16,6 @@ from perdure.payloads import refs, store
 from perdure.routes import sessions
 from perdure.workflow import protocol
 
-SETTLE_POLL_SECONDS: Final = 0.01
-SETTLE_SECONDS: Final = 1.0
-"""How long an answer that is there waits until the session shows it too."""
-
 LOOKS_BEFORE_OVER: Final = 5
 """How often a turn is looked for before it is asked whether its session was ended by somebody who no worker hears."""
 
@@ -105,8 +101,6 @@ class ReplaySessions(polled.PolledSessions):
             if state is None or state.ended:
                 raise _gone(instance_id)
             if ref is not None:
-                if looks:
-                    await self._settle(instance_id, (await asyncio.to_thread(bound.entry, instance_id, ref)).number)
                 yield ref
                 return
             reader = reader or self._log.reader(instance_id, _shown_from(state))
@@ -120,14 +114,13 @@ class ReplaySessions(polled.PolledSessions):
                 raise _gone(instance_id)
             yield None
 
-    async def _settle(self, life: str, number: int) -> None:
-        """Wait until a session shows a turn whose answer is there: who reads it after the answer then finds it."""
-        over = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < over:
-            state = await self._engine.get(life)
-            if state is None or state.ended or _status(state).entries >= number:
-                return
-            await asyncio.sleep(SETTLE_POLL_SECONDS)
+    async def _shows(self, bound: hosted.Bound, instance_id: str, entry: records.Entry) -> bool:
+        state = await self._engine.get(instance_id)
+        if state is None or state.ended:
+            return True
+        status = _status(state)
+        # After a reset it has fewer entries.
+        return status.entries >= entry.number or not status.pending
 
     async def _find(self, agent: str, session_id: str) -> polled.Found | None:
         state = await self._living(agent, session_id)
