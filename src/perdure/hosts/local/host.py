@@ -6,66 +6,20 @@ import asyncio
 import pathlib
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self, TypedDict, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from perdure import app as apps
 from perdure import errors
-from perdure.agents import naming as agents_naming
 from perdure.engine import engine, records
-from perdure.hosts.local import owner, replayed, server, serving, settings, watchdog
-from perdure.hosts.local import runs as engine_runs
-from perdure.hosts.local import sessions as engine_sessions
-from perdure.hosts.local.functions import agents as agent_entities
-from perdure.hosts.local.functions import declared, sdk, service, workflows
-from perdure.routes import runs, sessions
-from perdure.workflow import addresses, events, hosted, protocol, runtime_tools
+from perdure.hosts.local import embedded, owner, replayed, run_log, server, serving, settings, watchdog
+from perdure.hosts.local.functions import sdk
+from perdure.workflow import addresses, hosted, protocol, runtime_tools
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """The writer and the web server take the interpreter back from user code many times a second: waiting for it the
 default 5 ms each time would be most of a step."""
-
-_LOGGED: Final = frozenset(
-    {
-        "started",
-        "superstep_started",
-        "executor_invoked",
-        "executor_failed",
-        "warning",
-        "error",
-        "parked",
-        "completed",
-        "failed",
-        "terminated",
-    }
-)
-
-
-class Log(Protocol):
-    """Where a host tells what its runs do."""
-
-    @property
-    def as_json(self) -> bool:
-        """Whether it wants every event, not only those that people read."""
-        ...
-
-    def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
-        """Tell of an event of a run."""
-        ...
-
-
-class _Silent:
-    """A log that nobody reads."""
-
-    as_json = False
-
-    def event(self, run_id: str, workflow: str, event: runs.Event) -> None:
-        """Do nothing."""
-
-
-_SILENT: Final = _Silent()
 
 
 class Given(TypedDict, total=False):
@@ -118,14 +72,14 @@ class LocalHost:
         settings: settings.Settings | None = None,
         host: str = "127.0.0.1",
         port: int | None = None,
-        log: Log | None = None,
+        log: run_log.Log | None = None,
         replay: bool = False,
     ) -> None:
         self.app = app
         self._replay = replay
         self._settings = settings
         self._address = (host, port)
-        self._log = log if log is not None else _SILENT
+        self._log = log
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if hub is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="perdure-", ignore_cleanup_errors=True)
@@ -236,58 +190,22 @@ class LocalHost:
 
     async def _open(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-        payloads = _Late()
-        activities: dict[str, protocol.Activity] = {}
-        orchestrators: dict[str, protocol.Orchestrator] = {}
-        apart = self._apart = replayed.Replayed(self.app, self.hub) if self._replay else None
-        if apart is not None:
-            await apart.open()
-            self.bounds = apart.bounds
-        else:
-            self.bounds = {name: workflow.bind(payloads) for name, workflow in self.app.hosted_workflows.items()}
-            for bound in self.bounds.values():
-                activities |= hosted.activities_of(bound)
-                orchestrators[bound.orchestrator.name] = bound.orchestrator
-        self._by_orchestration = {bound.orchestrator.name: bound for bound in self.bounds.values()}
-        # Agents inside workflows are for orchestrations only, and nobody else pays for them.
-        hosts = self.app.agents_for_orchestrations if sdk.has_functions(self.app) else self.app.hosted_agents
-        agents = {name: agent.bind(payloads) for name, agent in hosts.items() if apart is None}
-        for agent in agents.values():
-            activities |= agent.activities
-            orchestrators[agent.orchestrator.name] = agent.orchestrator
-        folder = self.app.app_folder or pathlib.Path()
-        told = self._settings or settings.Settings(folder, self.hub)
-        entities = [agents_naming.entity(name) for name in agents]
-        taken = [*orchestrators, *activities]
-        functions = declared.of(
-            self.app if apart is None else apart.app,
-            agents=entities,
-            workflows=self._by_orchestration if apart is None else (),
-            taken=taken,
-        )
-        flows = workflows.Workflows(self.bounds if apart is None else {})
-        self.functions = service.Functions(functions, folder, told.task_hub, flows)
-        orchestrators = {**self.functions.orchestrators, **orchestrators}
-        activities = {**self.functions.activities, **activities}
+        hosting = self._hosting = self._hosted()
+        await hosting.open()
+        self.bounds = hosting.bounds
+        self.functions = hosting.functions(self._folder, self._told.task_hub)
         self.engine = engine.Engine(
             self.hub,
-            orchestrators=orchestrators,
-            activities=activities,
-            on_commit=None if self._log is _SILENT and not agents else self._committed,
+            orchestrators={**self.functions.orchestrators, **hosting.orchestrators},
+            activities={**self.functions.activities, **hosting.activities},
+            on_commit=self._committed if self._log is not None or hosting.has_sessions else None,
         )
-        direct_sessions = self._sessions = engine_sessions.EngineSessions(self.engine, agents)
-        self.sessions: sessions.Sessions = direct_sessions
-        direct = engine_runs.EngineRuns(self.engine, self.bounds if apart is None else {})
-        payloads.engine = self.engine
-        self.functions.attach(self.engine, agent_entities.Agents(agents, direct_sessions), direct)
-        self.runs: engine_runs.EngineRuns | replayed.ReplayedRuns = direct
-        if apart is not None:
-            self.runs = apart.runs(self.functions.instances)
-            self.sessions = apart.sessions(self.functions.entities)
+        hosting.attach(self.engine, self.functions)
+        self.runs, self.sessions = hosting.runs, hosting.sessions
         await self.engine.start()
         self.resumed = self.engine.in_memory
         try:
-            await self._sessions.sweep()
+            await hosting.sweep()
             await self.functions.start()
             self._serve()
             # Only now: imports at the start may hold the loop for a while, and nobody can do anything about that.
@@ -296,12 +214,27 @@ class LocalHost:
             await self._close()
             raise
 
+    def _hosted(self) -> embedded.Embedded:
+        if self._replay:
+            return replayed.Replayed(self.app, self.hub)
+        # Agents inside workflows are for orchestrations only, and nobody else pays for them.
+        living = self.app.agents_for_orchestrations if sdk.has_functions(self.app) else self.app.hosted_agents
+        return embedded.Embedded(self.app, self.app.hosted_workflows, living)
+
+    @property
+    def _folder(self) -> pathlib.Path:
+        return self.app.app_folder or pathlib.Path()
+
+    @property
+    def _told(self) -> settings.Settings:
+        return self._settings or settings.Settings(self._folder, self.hub)
+
     def _serve(self) -> None:
         address, port = self._address
         if port is None:
             self.functions.listen("", "")
             return
-        told = self._settings or settings.Settings(self.app.app_folder or pathlib.Path(), self.hub)
+        told = self._told
         beside = self.functions if self.functions.declared else None
         self._server = serving.server_of(self.app, told, (address, port), self.runs, self.sessions, beside=beside)
         address, port = self._server.start()
@@ -319,8 +252,7 @@ class LocalHost:
         # What the functions' end cancels is no result of theirs: by then nobody takes one.
         await self.engine.close()
         await self.functions.close()
-        if self._apart is not None:
-            await asyncio.to_thread(self._apart.close)
+        await asyncio.to_thread(self._hosting.close)
         sys.setswitchinterval(self._interval)
 
     def _forget(self) -> None:
@@ -352,39 +284,14 @@ class LocalHost:
         if view.status != "Completed":
             run = await self.runs.get(run_id)
             raise RunFailed(run_id, view.failure if run is None else run.failure)
-        output = view.output or b""
-        return replayed.output(output) if self._replay else output, self._by_orchestration[view.name]
+        bounds = {bound.orchestrator.name: bound for bound in self.bounds.values()}
+        return self._hosting.output(view.output or b""), bounds[view.name]
 
     def _committed(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
-        if not self._sessions.heard(run_id, name, emitted, view) and self._log is not _SILENT:
-            self._tell(run_id, name, emitted, view)
-
-    def _tell(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
-        bound = None if self._replay else self._by_orchestration.get(name)
+        if self._hosting.heard(run_id, name, emitted, view) or self._log is None:
+            return
+        bound = self._hosting.direct.get(name)
         if bound is None:
             self.functions.tell(run_id, name, view)
-            return
-        now = time.time()
-        for data in emitted:
-            recorded = events.decode(data)
-            if self._log.as_json or recorded.type in _LOGGED:
-                fields = events.data(recorded, bound.values_of(run_id).plain)
-                self._log.event(run_id, bound.hosted.name, runs.Event(0, recorded.type, now, fields))
-
-
-class _Late:
-    """The engine's payload store, which is there only once the engine has started."""
-
-    engine: engine.Engine
-
-    async def put(self, owner: str, blobs: Any) -> None:
-        """Store blobs."""
-        await self.engine.payloads.put(owner, blobs)
-
-    def read(self, owner: str, digest: bytes) -> bytes:
-        """Give a payload."""
-        return self.engine.payloads.read(owner, digest)
-
-    async def purge(self, owner: str) -> None:
-        """Delete an owner's payloads."""
-        await self.engine.payloads.purge(owner)
+        else:
+            run_log.tell(self._log, bound, run_id, emitted)

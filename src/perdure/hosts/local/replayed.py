@@ -12,10 +12,11 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 
 from perdure import app as apps
 from perdure import loops
+from perdure.engine import engine
 from perdure.hosts.azure import entities as azure_entities
 from perdure.hosts.azure import hosting, orchestration, statuses, wire
-from perdure.hosts.azure import sessions as azure_sessions
-from perdure.hosts.local.functions import entities, instances, sdk
+from perdure.hosts.local import embedded
+from perdure.hosts.local.functions import entities, instances, sdk, service
 from perdure.hosts.replay import client, runs
 from perdure.hosts.replay import wire as texts
 from perdure.payloads import records
@@ -26,27 +27,24 @@ KEPT: Final = "beside"
 """The folder in a hub's folder that stands for Blob Storage."""
 
 
-class Replayed:
-    """An app's workflows as functions, and what they keep beside the engine.
+class Replayed(embedded.Embedded):
+    """An app's workflows and agents as functions beside its own, and what they keep beside the engine.
 
     Args:
-        app: The app; its own functions stand beside those of its workflows.
+        app: The app.
         hub: The hub's folder.
-
-    Attributes:
-        app: All functions.
-        bounds: The workflows by the name they are hosted under.
     """
 
     def __init__(self, app: apps.AgentFunctionApp, hub: pathlib.Path) -> None:
-        self._payloads = folder_store.FolderPayloadStore(hub / KEPT)
-        self._records = folder_store.FolderRecordStore(hub / KEPT)
+        self._registered = df.DFApp()
+        super().__init__(self._registered, {}, {})
+        self._stored = folder_store.FolderPayloadStore(hub / KEPT)
+        self._kept = folder_store.FolderRecordStore(hub / KEPT)
         living = app.agents_for_orchestrations if sdk.has_functions(app) else app.hosted_agents
         here = loops.Loop("perdure-executors", asyncio.get_running_loop())
-        self._hosting = hosting.Hosting(app.hosted_workflows, living, self._payloads, self._records, here)
+        self._hosting = hosting.Hosting(app.hosted_workflows, living, self._stored, self._kept, here)
         self.bounds = self._hosting.bounds
-        self.app = df.DFApp()
-        sdk.adopt(app, self.app)
+        sdk.adopt(app, self._registered)
 
     async def open(self) -> None:
         """Register the functions.
@@ -54,21 +52,23 @@ class Replayed:
         Raises:
             HubError: If what is kept beside the engine cannot be read.
         """
-        self._hosting.register(self.app, await self._hosting.earlier())
+        self._hosting.register(self._registered, await self._hosting.earlier())
+
+    def attach(self, durable: engine.Engine, functions: service.Functions) -> None:
+        """Take the engine, which is about to start: runs and sessions are over its instances and entities."""
+        super().attach(durable, functions)
+        there = InstancesClient(functions.instances, self._kept)
+        limit = orchestration.CALL_LIMIT_BYTES
+        self.runs = ReplayedRuns(there, self._stored, self._kept, self.bounds, inline_bytes=limit)
+        self.sessions = self._hosting.sessions(LocalEntities(functions.entities))
+
+    def output(self, given: bytes) -> bytes:
+        """Give a run's output out of what its orchestration gave."""
+        return texts.unpack(json.loads(given), texts.End).output or b""
 
     def close(self) -> None:
         """Let go of what is held of runs between their turns."""
         self._hosting.close()
-
-    def runs(self, held: instances.Instances) -> ReplayedRuns:
-        """Give the runs, over the instances of this host."""
-        engine = InstancesClient(held, self._records)
-        limit = orchestration.CALL_LIMIT_BYTES
-        return ReplayedRuns(engine, self._payloads, self._records, self.bounds, inline_bytes=limit)
-
-    def sessions(self, living: entities.Entities) -> azure_sessions.EntitySessions:
-        """Give the sessions of agents, over the entities of this host."""
-        return self._hosting.sessions(LocalEntities(living))
 
 
 class ReplayedRuns(runs.ReplayRuns):
@@ -79,11 +79,6 @@ class ReplayedRuns(runs.ReplayRuns):
     async def trouble(self) -> str | None:
         """Say what keeps the host from taking work; None where nothing does."""
         return routes.STOPPING if self.stopping else None
-
-
-def output(given: bytes) -> bytes:
-    """Give a run's output out of what its orchestration gave."""
-    return texts.unpack(json.loads(given), texts.End).output or b""
 
 
 class LocalEntities:
