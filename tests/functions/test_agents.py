@@ -11,7 +11,7 @@ from agent_framework import AgentSession
 from tests.agents.test_idempotency import Gate
 
 from perdure import AgentSessionId, DurableAgentSession, UsageError
-from perdure.hosts.local.functions import agents, shim
+from perdure.hosts.local.functions import agents, steps
 from perdure.testing import ScriptedChatClient
 
 from .conftest import PATIENCE_SECONDS, ROOT, Serve, Served
@@ -179,7 +179,7 @@ async def test_a_signal_that_an_agent_cannot_take_is_logged(
     serve: Serve, operation: str, body: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     served, client = await serving(serve)
-    message = shim.Step(0, "signal", "@dafx-writer@s1", json.dumps(body), operation=operation, request="r")
+    message = steps.Step(0, "signal", "@dafx-writer@s1", json.dumps(body), operation=operation, request="r")
 
     with pytest.raises(agents.Refused, match=why):
         await served.host.functions.entities.take(message)

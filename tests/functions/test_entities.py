@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from perdure.hosts.local.functions import shim
+from perdure.hosts.local.functions import steps
 
 from .conftest import ROOT, Serve, Served
 
@@ -68,7 +68,7 @@ async def test_signals_of_one_orchestration_arrive_in_the_order_sent(serve: Serv
 async def test_a_message_that_comes_again_gets_the_same_answer_and_does_nothing(serve: Serve) -> None:
     served: Served = await serve(APP)
     entities = served.host.functions.entities
-    message = shim.Step(0, "call", "@log@l", json.dumps("1"), operation="add", request="the-same")
+    message = steps.Step(0, "call", "@log@l", json.dumps("1"), operation="add", request="the-same")
 
     first = await entities.take(message)
     await served.crash()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from perdure.hosts.local.functions import history, sdk, shim
+from perdure.hosts.local.functions import history, sdk, shim, steps
 from perdure.hosts.local.functions.history import Kind
 
 Action = dict[str, Any]
@@ -198,7 +198,7 @@ def test_http_is_asked_again_where_it_says_so() -> None:
         "httpRequest": {"method": "POST", "uri": "http://x", "headers": {"X-Functions-Key": "k"}},
     }
     answer = '{"statusCode": 202, "headers": {"Location": "http://y", "Retry-After": "7"}, "content": ""}'
-    came = [scheduled(0, shim.HTTP_ACTIVITY), done(0, answer)]
+    came = [scheduled(0, steps.HTTP_ACTIVITY), done(0, answer)]
 
     (wait,) = walk([action], *came).plan().new
     came += [history.event(Kind.TIMER_CREATED, 0.0, 1), fired(1)]

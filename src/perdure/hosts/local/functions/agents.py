@@ -11,7 +11,7 @@ from typing import Any
 from perdure import errors
 from perdure.agents import calls, hosted, naming
 from perdure.hosts.local import sessions
-from perdure.hosts.local.functions import shim
+from perdure.hosts.local.functions import steps
 from perdure.routes import views
 
 log = logging.getLogger("perdure.functions")
@@ -37,7 +37,7 @@ class Agents:
         """Whether an entity, by its name in any case, is an agent."""
         return entity.casefold() in self._bounds
 
-    async def take(self, entity: str, key: str, message: shim.Step) -> str:
+    async def take(self, entity: str, key: str, message: steps.Step) -> str:
         """Carry out an operation, and give the answer as the SDK reads it.
 
         A message that comes again after a crash is the same turn: it has the same correlation id.
@@ -54,7 +54,7 @@ class Agents:
                 log.error("Agent %r took no message for session %r: %s", entity, key, refused)
             raise
 
-    async def _take(self, bound: hosted.Bound, key: str, message: shim.Step) -> str:
+    async def _take(self, bound: hosted.Bound, key: str, message: steps.Step) -> str:
         try:
             naming.legal_session_key(key)
         except ValueError as error:
@@ -66,7 +66,7 @@ class Agents:
             raise Refused(f"An agent has no operation {message.operation!r}; it has 'run' and 'reset'.")
         return await self._run(bound.hosted, key, message)
 
-    async def _run(self, agent: hosted.HostedAgent, key: str, message: shim.Step) -> str:
+    async def _run(self, agent: hosted.HostedAgent, key: str, message: steps.Step) -> str:
         try:
             call = calls.read(_input(message), message.request, agent.codec.resolve)
             ref, blobs = agent.accept(call.request)
@@ -82,7 +82,7 @@ class Agents:
         return _answer(calls.answer(self._sessions.response(agent.name, key, call.correlation_id)))
 
 
-def _input(message: shim.Step) -> Any:
+def _input(message: steps.Step) -> Any:
     """Give a message's input: JSON, in JSON text if it came from the SDK."""
     found = None if message.input is None else json.loads(message.input)
     if not isinstance(found, str):

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from perdure.hosts.local.functions import shim
+from perdure.hosts.local.functions import steps
 from perdure.workflow import protocol
 
 TIMEOUT_SECONDS = 100.0
@@ -24,7 +24,7 @@ async def request(instance_id: str, key: str, call: Any) -> protocol.Outcome:
         NotServed: If it needs a token of a managed identity, or is multipart.
         ClientError: If there is no response.
     """
-    step: shim.Step = call
+    step: steps.Step = call
     asked = json.loads(step.input or "{}")
     if asked.get("tokenSource"):
         raise NotServed("call_http with a token_source needs a managed identity, which there is only on Azure.")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from perdure.engine import engine
-from perdure.hosts.local.functions import agents, declared, invocation, shim
+from perdure.hosts.local.functions import agents, declared, invocation, steps
 from perdure.workflow import protocol
 
 ACTIVITY = "@entity"
@@ -84,7 +84,7 @@ class Entities:
         text = await self.take(call)
         return protocol.Outcome(text, text.encode())
 
-    async def take(self, message: shim.Step) -> str:
+    async def take(self, message: steps.Step) -> str:
         """Run an operation after those that came before it, and give the answer as the SDK reads it.
 
         Raises:
@@ -92,7 +92,7 @@ class Entities:
             Refused: If it is an agent, and that fails.
             HubError: If the new state could not be made durable.
         """
-        name, key = shim.entity_of(message.name)
+        name, key = steps.entity_of(message.name)
         if name in self.agents:
             return await self.agents.take(name, key, message)
         self._functions.known("entity", name)
@@ -139,7 +139,7 @@ class Entities:
         name = self._functions.known("entity", name).lower()
         request = uuid.uuid4().hex
         text = json.dumps(value) if given else None
-        message = shim.Step(0, "signal", f"@{name}@{key}", text, operation=operation, request=request)
+        message = steps.Step(0, "signal", f"@{name}@{key}", text, operation=operation, request=request)
         instance_id = f"@signal@{request}"
         await self.engine.begin(SIGNAL, instance_id, msgspec.msgpack.encode(message))
         self._watch(instance_id)
@@ -189,7 +189,7 @@ class Entities:
                 del self._queues[name, key]
 
     async def _run(
-        self, function: declared.Function, name: str, key: str, entity: Entity, message: shim.Step
+        self, function: declared.Function, name: str, key: str, entity: Entity, message: steps.Step
     ) -> tuple[Entity, str]:
         batch = [{"name": message.operation, "input": message.input, "isSignal": message.kind == "signal"}]
         body = {
@@ -216,7 +216,7 @@ class SignalOrchestrator:
 
     def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
         """Deliver it."""
-        host.activity("deliver", ACTIVITY, msgspec.msgpack.decode(call, type=shim.Step))
+        host.activity("deliver", ACTIVITY, msgspec.msgpack.decode(call, type=steps.Step))
         yield
         return protocol.Ended(b"")
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from perdure import tracebacks
-from perdure.hosts.local.functions import entities, history, sdk, shim, workflows
+from perdure.hosts.local.functions import entities, history, sdk, shim, steps, workflows
 from perdure.hosts.local.functions.history import Kind
 from perdure.workflow import protocol
 
@@ -23,7 +23,6 @@ RESERVED_PREFIX = "$perdure."
 
 CLEAR_ACTIVITY = "@clear"
 _CLEARING = "!"
-FAILURE = "OrchestrationFailureException"
 
 log = logging.getLogger("perdure.functions")
 
@@ -83,7 +82,7 @@ class _Past(msgspec.Struct):
     parent: str
     generation: int = 0
     events: list[history.Event] = []
-    open: dict[str, shim.Step] = {}
+    open: dict[str, steps.Step] = {}
     status: Status = Status()
     held: list[_Held] = []
     ending: protocol.Ended | None = None
@@ -224,19 +223,7 @@ class _Running:
             return []
         if step is None:
             raise self._differs(landed.key)
-        if step.kind == "timer":
-            fired = history.timestamp(step.fire_at)
-            return [history.event(Kind.TIMER_FIRED, landed.time, TimerId=step.id, FireAt=fired)]
-        if step.kind == "call":
-            value = landed.value if landed.kind == "result" else _unanswered(landed.value)
-            return [history.event(Kind.EVENT_RAISED, landed.time, Name=step.request, Input=value)]
-        child = step.kind == "child"
-        if landed.kind == "result":
-            kind = Kind.CHILD_COMPLETED if child else Kind.TASK_COMPLETED
-            return [history.event(kind, landed.time, TaskScheduledId=step.id, Result=landed.value)]
-        kind = Kind.CHILD_FAILED if child else Kind.TASK_FAILED
-        reason, details = landed.value
-        return [history.event(kind, landed.time, TaskScheduledId=step.id, Reason=reason, Details=details)]
+        return [steps.landed(step, landed.kind, landed.value, landed.time)]
 
     def _differs(self, key: str) -> shim.NotDeterministic:
         """Say what the code of today does instead of the step that something has landed of."""
@@ -308,7 +295,7 @@ class _Running:
             clear = step.kind == "child" and (bool(step.child_id) or step.id in past.redone)
             if step.kind == "child" and not step.child_id:
                 step = msgspec.structs.replace(step, child_id=f"{self._execution()}:{step.id}")  # noqa: PLW2901
-            self._record(_scheduled(step, self._host.now))
+            self._record(steps.scheduled(step, self._host.now))
             past.open[key] = step
             if clear:
                 # Its id may be that of an ended instance, such as an attempt before this one.
@@ -322,7 +309,7 @@ class _Running:
                 self._host.cancel(key)
         self._show(custom=decision.custom_status)
 
-    def _schedule(self, key: str, step: shim.Step) -> None:
+    def _schedule(self, key: str, step: steps.Step) -> None:
         if step.kind == "timer":
             self._host.timer(key, step.fire_at)
         elif step.kind == "child" and step.name in self._flows:
@@ -386,7 +373,7 @@ class _Running:
         left = {key: step for key, step in past.open.items() if step.id not in numbers}
         events = history.without(past.events, numbers)
         again = msgspec.structs.replace(past, events=events, open=left, redone=numbers)
-        failure = protocol.Failure(FAILURE, told, detail)
+        failure = protocol.Failure(steps.FAILURE, told, detail)
         return protocol.Ended(failure=failure, state=msgspec.msgpack.encode(again))
 
     def _record(self, item: history.Event) -> None:
@@ -429,22 +416,3 @@ def _held(landed: protocol.Landed) -> _Held:
         # Its last link is the host's own words on it, which are the message.
         value = (value.message, value.detail.rpartition(tracebacks.CAUSED)[0].rstrip() or value.detail)
     return _Held(landed.kind, landed.key, value, landed.time)
-
-
-def _unanswered(failure: Sequence[str]) -> str:
-    return json.dumps({"result": json.dumps(failure[0]), "exceptionType": FAILURE})
-
-
-def _scheduled(step: shim.Step, now: float) -> history.Event:
-    match step.kind:
-        case "activity":
-            return history.event(Kind.TASK_SCHEDULED, now, step.id, Name=step.name, Input=step.input)
-        case "child":
-            fields = {"Name": step.name, "InstanceId": step.child_id, "Input": step.input}
-            return history.event(Kind.CHILD_CREATED, now, step.id, **fields)
-        case "timer":
-            return history.event(Kind.TIMER_CREATED, now, step.id, FireAt=history.timestamp(step.fire_at))
-        case _:
-            message = {"op": step.operation, "signal": step.kind == "signal", "input": step.input, "id": step.request}
-            fields = {"Name": "op", "InstanceId": step.name, "Input": json.dumps(message)}
-            return history.event(Kind.EVENT_SENT, now, step.id, **fields)

@@ -24,7 +24,7 @@ from perdure.hosts.local.functions import (
     management,
     orchestration,
     sdk,
-    shim,
+    steps,
     timers,
     workflows,
 )
@@ -69,7 +69,7 @@ class Functions:
         self._timers = timers.Timers(functions, self._invoker, os.environ)
         activities: dict[str, protocol.Activity] = {
             entities.ACTIVITY: self.entities,
-            shim.HTTP_ACTIVITY: call_http.request,
+            steps.HTTP_ACTIVITY: call_http.request,
             orchestration.CLEAR_ACTIVITY: self._clear,
             workflows.ACTIVITY: flows,
         }
@@ -183,7 +183,7 @@ class Functions:
 
     async def _clear(self, instance_id: str, key: str, call: Any) -> protocol.Outcome:
         """Delete an ended instance, so that another can have its id."""
-        step: shim.Step = call
+        step: steps.Step = call
         await self.instances.purge(step.child_id)
         return protocol.Outcome("null", b"null")
 
@@ -210,7 +210,7 @@ class _Activity:
         self._invoker = invoker
 
     async def __call__(self, instance_id: str, key: str, call: Any) -> protocol.Outcome:
-        step: shim.Step = call
+        step: steps.Step = call
         name = self._function.name
         try:
             value = await self._invoker.call(self._function, sdk.decode_input(step.input or "null"))

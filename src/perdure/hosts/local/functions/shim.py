@@ -15,48 +15,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.hosts.local.functions import history, promises, sdk
+from perdure.hosts.local.functions import actions, history, promises, sdk, steps
+from perdure.hosts.local.functions.actions import Type
 from perdure.hosts.local.functions.history import Kind
 
-HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 HTTP_POLL_SECONDS = 30.0
-
-StepKind = Literal["activity", "child", "timer", "call", "signal", "clear"]
-
-
-class Step(msgspec.Struct, frozen=True, array_like=True):
-    """One thing that an orchestration schedules.
-
-    Attributes:
-        id: Its number, from 0 in the order of scheduling.
-        kind: An activity, a sub-orchestration, a timer, an entity's call or a signal to it; ``clear`` is the host's
-            own: the deletion of an ended instance, whose id a sub-orchestration is to have.
-        name: The function's name; of an entity, its scheduler id.
-        input: What it is given: JSON text.
-        child_id: A sub-orchestration's instance id; empty if it was not given one.
-        operation: An entity's operation.
-        request: The id of a message to an entity.
-        fire_at: When a timer is due, seconds since the epoch.
-    """
-
-    id: int
-    kind: StepKind
-    name: str = ""
-    input: str | None = None
-    child_id: str = ""
-    operation: str = ""
-    request: str = ""
-    fire_at: float = 0.0
-
-    def told(self) -> str:
-        """Name it for people."""
-        if self.kind == "timer":
-            return "a timer"
-        if self.kind == "child":
-            return f"sub-orchestration {self.name!r}"
-        if self.kind == "activity":
-            return "call_http" if self.name == HTTP_ACTIVITY else f"activity {self.name!r}"
-        return f"{'a call' if self.kind == 'call' else 'a signal'} to entity {self.name!r}"
 
 
 class NotDeterministic(Exception):
@@ -75,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
         dropped: Names of events that came and that nobody took.
     """
 
-    new: Sequence[Step] = ()
+    new: Sequence[steps.Step] = ()
     cancelled: Sequence[int] = ()
     complete: bool = False
     restart: tuple[str | None] | None = None
@@ -134,7 +97,7 @@ class Walk:
         self._decision = decision
         self._seed = seed
         self._known = known
-        self._steps: list[Step] = []
+        self._steps: list[steps.Step] = []
         self._recorded: set[int] = set()
         self._cancelled: list[int] = []
         self._open: dict[int, promises.Promise] = {}
@@ -229,8 +192,8 @@ class Walk:
         return promises.Promise(done=True)
 
     def _sets(self) -> promises.Body:
-        for actions in self._decision.actions:
-            parts = [part for action in actions if not (part := self._invoke(action)).done]
+        for together in self._decision.actions:
+            parts = [part for action in together if not (part := self._invoke(action)).done]
             if parts:
                 yield promises.any_of(parts)
         return promises.Promise(done=True)
@@ -239,58 +202,58 @@ class Walk:
         """Say what holds up the code, if it has gone on to something that the order of actions keeps back."""
         if not self._decision.schema:
             return ""
-        actions = self._decision.actions[0]
+        asked = self._decision.actions[0]
         ended = self._decision.done or self._decision.error is not None
-        if self._at + 1 >= len(actions) and not ended:
+        if self._at + 1 >= len(asked) and not ended:
             return ""
-        after = "its end" if self._at + 1 >= len(actions) else _told(actions[self._at + 1])
-        return f"{after} comes only after {_told(actions[self._at])}"
+        after = "its end" if self._at + 1 >= len(asked) else actions.told(asked[self._at + 1])
+        return f"{after} comes only after {actions.told(asked[self._at])}"
 
     # Actions.
 
-    def _invoke(self, action: Mapping[str, Any]) -> promises.Promise:
+    def _invoke(self, action: actions.Action) -> promises.Promise:
         match action["actionType"]:
-            case 0:
+            case Type.ACTIVITY:
                 return self._activity(action)
-            case 1:
+            case Type.RETRIED_ACTIVITY:
                 return promises.run(self._retried(lambda: self._activity(action), action["retryOptions"]))
-            case 2:
+            case Type.CHILD:
                 return self._child(action)
-            case 3:
+            case Type.RETRIED_CHILD:
                 return promises.run(self._retried(lambda: self._child(action), action["retryOptions"]))
-            case 4:
+            case Type.CONTINUE_AS_NEW:
                 self._restart = (action.get("input"),)
                 return promises.Promise(done=True)
-            case 5:
+            case Type.TIMER:
                 return self._timer(history.seconds(action["fireAt"]), cancelled=action.get("isCanceled", False))
-            case 6:
+            case Type.EVENT:
                 return self._event(action["externalEventName"])
-            case 7:
+            case Type.ENTITY_CALL:
                 return self._entity(action, "call")
-            case 8:
+            case Type.HTTP:
                 return promises.run(self._http(action["httpRequest"]))
-            case 9:
+            case Type.ENTITY_SIGNAL:
                 self._entity(action, "signal")
                 return promises.Promise(done=True)
-            case 11:
+            case Type.ANY:
                 return promises.any_of([self._invoke(part) for part in action["compoundActions"]])
-            case 12:
+            case Type.ALL:
                 return promises.all_of([self._invoke(part) for part in action["compoundActions"]])
             case other:
                 raise LookupError(f"The SDK asked for an action of type {other!r}, which this host does not know.")
 
-    def _schedule(self, kind: StepKind, **fields: Any) -> promises.Promise:
-        step = Step(len(self._steps), kind, **fields)
+    def _schedule(self, kind: steps.StepKind, **fields: Any) -> promises.Promise:
+        step = steps.Step(len(self._steps), kind, **fields)
         self._steps.append(step)
         self._asked_by.append(self._at)
         promise = self._open[step.id] = promises.Promise()
         return promise
 
-    def _activity(self, action: Mapping[str, Any]) -> promises.Promise:
+    def _activity(self, action: actions.Action) -> promises.Promise:
         name = self._known("activity", action["functionName"])
         return self._schedule("activity", name=name, input=action.get("input"))
 
-    def _child(self, action: Mapping[str, Any]) -> promises.Promise:
+    def _child(self, action: actions.Action) -> promises.Promise:
         name = self._known("orchestrator", action["functionName"])
         child_id = action.get("instanceId") or ""
         if child_id.startswith("@"):
@@ -323,9 +286,9 @@ class Walk:
         else:
             self._early.setdefault(name.casefold(), collections.deque()).append(value)
 
-    def _entity(self, action: Mapping[str, Any], kind: Literal["call", "signal"]) -> promises.Promise:
+    def _entity(self, action: actions.Action, kind: Literal["call", "signal"]) -> promises.Promise:
         target: str = action["instanceId"]
-        name, key = entity_of(target)
+        name, key = steps.entity_of(target)
         self._known("entity", name)
         request = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._seed}/{len(self._steps)}"))
         operation = action.get("operation") or ""
@@ -356,7 +319,7 @@ class Walk:
 
     def _http(self, request: Mapping[str, Any]) -> promises.Body:
         """Poll what answers 202, as there; the SDK has gone on with the first answer meanwhile."""
-        answer = self._schedule("activity", name=HTTP_ACTIVITY, input=json.dumps(request))
+        answer = self._schedule("activity", name=steps.HTTP_ACTIVITY, input=json.dumps(request))
         yield answer
         while (location := _location(answer)) is not None:
             yield self._timer(self._now + location[1])
@@ -367,7 +330,7 @@ class Walk:
                 "headers": headers,
                 "tokenSource": request.get("tokenSource"),
             }
-            answer = self._schedule("activity", name=HTTP_ACTIVITY, input=json.dumps(follow))
+            answer = self._schedule("activity", name=steps.HTTP_ACTIVITY, input=json.dumps(follow))
             yield answer
         return answer
 
@@ -386,30 +349,3 @@ def _location(answer: promises.Promise) -> tuple[str, float] | None:
 
 def _is_key(header: str) -> bool:
     return header.casefold() == "x-functions-key"
-
-
-def entity_of(scheduler_id: str) -> tuple[str, str]:
-    """Give the name and key in an entity's scheduler id."""
-    _, name, key = scheduler_id.split("@", 2)
-    return name, key
-
-
-def _told(action: Mapping[str, Any]) -> str:
-    match action["actionType"]:
-        case 0 | 1:
-            return f"activity {action['functionName']!r}"
-        case 2 | 3:
-            return f"sub-orchestration {action['functionName']!r}"
-        case 5:
-            return f"the timer at {action['fireAt']}"
-        case 6:
-            return f"event {action['externalEventName']!r}"
-        case 7 | 9:
-            return f"entity {action['instanceId']!r}"
-        case 8:
-            return "call_http"
-        case 11 | 12:
-            word = "one" if action["actionType"] == 11 else "all"
-            return f"{word} of ({', '.join(_told(part) for part in action['compoundActions'])})"
-        case _:
-            return "continue_as_new"

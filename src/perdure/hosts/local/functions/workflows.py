@@ -11,7 +11,7 @@ import msgspec
 from perdure import errors
 from perdure.engine import records
 from perdure.hosts.local import runs as engine_runs
-from perdure.hosts.local.functions import shim
+from perdure.hosts.local.functions import steps
 from perdure.routes import messages, runs
 from perdure.workflow import hosted, options, protocol
 
@@ -52,7 +52,7 @@ class Workflows:
             WorkflowFailed: If the run failed or was terminated.
             InvalidInput: If the workflow takes no such input.
         """
-        step: shim.Step = call
+        step: steps.Step = call
         workflow = self._bounds[step.name].hosted
         ref, blobs = workflow.accept(_json(step.input), messages.JSON)
         # What an attempt before a crash has started has the same id and input: it is found, not started again.
