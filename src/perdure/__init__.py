@@ -9,9 +9,9 @@ Importing this package is cheap: what it offers is loaded when it is first asked
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from perdure import lazy
 from perdure._version import __version__
 
 if TYPE_CHECKING:
@@ -62,13 +62,4 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy.attributes(__name__, _LAZY)
