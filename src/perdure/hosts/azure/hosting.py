@@ -45,7 +45,7 @@ class Hosting:
         self._executors = executors
         self._payloads = payloads
         self._records = kept
-        self._lives = lives.Lives()
+        self._lives = lives.Replays()
         self.bounds = {
             name: workflow.bind(payloads, shared=True, inline=INLINE) for name, workflow in workflows.items()
         }

@@ -38,7 +38,7 @@ class RunFailed(Exception):
     """Ends an orchestration as failed; a later one may be rewound."""
 
 
-def function(one: protocol.Orchestrator, held: lives.Lives) -> Callable[[func.OrchestrationContext], str]:
+def function(one: protocol.Orchestrator, held: lives.Replays) -> Callable[[func.OrchestrationContext], str]:
     """Give an orchestrator as the function that the extension calls with a history, once for each turn.
 
     Args:
@@ -65,10 +65,10 @@ class _Turn:
         held: Where its lives are between their turns.
     """
 
-    def __init__(self, one: protocol.Orchestrator, held: lives.Lives) -> None:
+    def __init__(self, one: protocol.Orchestrator, held: lives.Replays) -> None:
         self._orchestrator = one
         self._lives = held
-        self._taken: tuple[str, str, lives.Replayed] | None = None
+        self._taken: tuple[tuple[str, str], lives.Replayed] | None = None
 
     def run(self, context: df.DurableOrchestrationContext) -> Steps:
         """Run the life over its history."""
@@ -80,9 +80,12 @@ class _Turn:
                 "travels with each run. Make several workflows of it."
             )
         text = texts.pack(start)
-        make = functools.partial(life.Life, self._orchestrator, context.instance_id, start, start.call)
-        living = self._lives.take(context.instance_id, text, make)
-        self._taken = (context.instance_id, text, living)
+        key = context.instance_id, text
+        living = self._lives.take(key)
+        if living is None:
+            make = functools.partial(life.Life, self._orchestrator, context.instance_id, start, start.call)
+            living = lives.Replayed(make)
+        self._taken = key, living
         return (yield from driver.live(living, start))
 
     def close(self) -> None:

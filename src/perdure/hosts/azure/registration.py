@@ -17,7 +17,7 @@ Work = Callable[[str, str, texts.Task], Awaitable[texts.Reply]]
 """Does an activity: for the orchestration of this id, the activity of this name, with this input."""
 
 
-def add_orchestrators(app: df.DFApp, orchestrators: Iterable[protocol.Orchestrator], held: lives.Lives) -> None:
+def add_orchestrators(app: df.DFApp, orchestrators: Iterable[protocol.Orchestrator], held: lives.Replays) -> None:
     """Add orchestrator functions; they hear of the end of each turn, which those of the SDK's own decorator do not.
 
     Args:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,11 +14,12 @@ from durabletask import client, task, worker
 from durabletask.azuremanaged.client import AsyncDurableTaskSchedulerClient
 from durabletask.azuremanaged.worker import DurableTaskSchedulerWorker
 from durabletask.grpc_options import GrpcChannelOptions, GrpcWorkerResiliencyOptions
+from durabletask.internal import helpers, tracing
 from durabletask.internal import orchestrator_service_pb2 as messages
 
 from perdure import errors
+from perdure.hosts.durabletask import driving
 from perdure.hosts.replay import life, lives, wire
-from perdure.workflow import protocol
 
 ACTIVITIES_AT_ONCE: Final = 100
 TURNS_AT_ONCE: Final = 16
@@ -75,173 +76,159 @@ class Abandoned(BaseException):
     """
 
 
-class RunFailed(Exception):
-    """How an orchestration tells the SDK that it has failed."""
+class _Turns(worker._OrchestrationExecutor):
+    """An orchestration in memory: a turn goes on where the one before stopped, where the history goes on from there.
 
+    All that the SDK makes of a history it makes of one event after another, so it makes the same of them in one turn as
+    in several. Whether it is the same history is asked of its events, of which each is compared.
 
-# Orchestrators.
+    CONTRACT: ``execute`` gives each event of a history to ``process_event(context, event)``; what it makes of them is
+    in the executor and that context; the rest of ``execute`` is what ``_go_on`` does.
 
-
-class _Landing(task.CompositeTask[Any]):
-    """Tells the inbox when a task is done; it never completes itself, so that nothing else waits for it."""
-
-    def __init__(self, inbox: Inbox, serial: int, child: task.Task[Any]) -> None:
-        self._inbox = inbox
-        self._serial = serial
-        super().__init__([child])
-
-    def on_child_completed(self, task: task.Task[Any]) -> None:
-        self._inbox.put(self._serial, task)
-
-
-class Inbox:
-    """What has landed in an orchestration and was not taken yet.
-
-    The SDK's own ``when_any`` would be made anew over all that is out for each landing.
+    Attributes:
+        life: The life that runs in it, once it does.
     """
 
-    def __init__(self) -> None:
-        self._landed: list[tuple[int, task.Task[Any]]] = []
-        self._watched: dict[int, _Landing] = {}
-        self._wait: task.CompletableTask[None] | None = None
+    life: lives.Replayed | None = None
+    _context: Any = None
+    _told: messages.OrchestratorRequest | None = None
 
-    def watch(self, serial: int, found: task.Task[Any]) -> None:
-        """Have a task put here when it is done."""
-        self._watched[serial] = _Landing(self, serial, found)
+    @property
+    def over(self) -> bool:
+        """Whether no turn can follow."""
+        return self._told is None or bool(self._context._is_complete)
 
-    def forget(self, serial: int) -> None:
-        """Take no notice of a task any more."""
-        self._watched.pop(serial, None)
+    @property
+    def ended(self) -> bool:
+        """Whether the orchestration has ended with this life."""
+        return self.life is not None and self.life.ended
 
-    def put(self, serial: int, found: task.Task[Any]) -> None:
-        """Take in a task that is done."""
-        self._landed.append((serial, found))
-        if self._wait is not None and not self._wait.is_complete:
-            self._wait.complete(None)
+    def close(self) -> None:
+        """Let go of the life."""
+        if self.life is not None:
+            self.life.close()
 
-    def take(self) -> tuple[int, task.Task[Any]] | None:
-        """Give what landed first; None if there is nothing."""
-        while self._landed:
-            serial, found = self._landed.pop(0)
-            if self._watched.pop(serial, None) is not None or serial == _HEARING:
-                return serial, found
-        return None
+    def goes_on(self, request: messages.OrchestratorRequest) -> bool:
+        """Say whether a turn is one more of the same history."""
+        told = self._told
+        if told is None or not request.newEvents or any(e.HasField("executionRewound") for e in request.newEvents):
+            return False
+        old, new, past = len(told.pastEvents), len(told.newEvents), request.pastEvents
+        return bool(past[:old] == told.pastEvents[:] and past[old : old + new] == told.newEvents[:])
 
-    def wait(self) -> task.Task[None]:
-        """Give what to yield until something lands."""
-        self._wait = task.CompletableTask[None]()
-        return self._wait
-
-
-_HEARING: Final = 0
-
-
-def drive(context: task.OrchestrationContext, living: lives.Replayed, child: bool) -> Generator[Any, Any, Any]:
-    """Run one life of an orchestration as an orchestrator of the SDK.
-
-    Args:
-        context: The SDK's.
-        living: The life.
-        child: Whether another orchestration waits for it.
-    """
-    inbox = Inbox()
-    tasks: dict[int, tuple[life.Role, task.Task[Any]]] = {}
-    said = wire.Status()
-    inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
-    turn = living.begin(_seconds(context.current_utc_datetime))
-    while True:
-        for serial in turn.dropped:
-            inbox.forget(serial)
-            _, dropped = tasks.pop(serial)
-            if isinstance(dropped, task.CancellableTask):
-                dropped.cancel()
-        for order in turn.orders:
-            scheduled = _schedule(context, order)
-            tasks[order.serial] = order.work.role, scheduled
-            inbox.watch(order.serial, scheduled)
-        if living.said != said:
-            said = living.said
-            context.set_custom_status(wire.pack(said))
-        if isinstance(turn.over, wire.Start):
-            context.continue_as_new(wire.pack(turn.over), save_events=True)
-            return None
-        if turn.over is not None:
-            if turn.over.failure is not None and not child:
-                raise RunFailed(f"{turn.over.failure.type}: {turn.over.failure.message}")
-            return wire.pack(turn.over)
-        landed = inbox.take()
-        while landed is None:
-            yield inbox.wait()
-            landed = inbox.take()
-        serial, done = landed
-        now = _seconds(context.current_utc_datetime)
-        if serial == _HEARING:
-            # None waits already: the SDK gives one at a time, and keeps what comes when this life is over for the next.
-            inbox.watch(_HEARING, context.wait_for_external_event(wire.EVENT))
-            turn = living.take(lives.Landing(None, None, done.get_result(), None, False, now))
+    def turn(self, request: messages.OrchestratorRequest) -> worker.ExecutionResults:
+        """Execute a turn, the first or one that goes on."""
+        told, self._told = self._told, None
+        if told is None:
+            found = self.execute(request.instanceId, request.pastEvents, request.newEvents)
         else:
-            role, _ = tasks.pop(serial)
-            turn = living.take(_landing(serial, role, done, now))
+            found = self._go_on(request.pastEvents[len(told.pastEvents) + len(told.newEvents) :], request.newEvents)
+        self._told = request
+        return found
 
+    def process_event(self, ctx: Any, event: messages.HistoryEvent) -> None:
+        self._context = ctx
+        super().process_event(ctx, event)
 
-def _schedule(context: task.OrchestrationContext, order: life.Order) -> task.Task[Any]:
-    work = order.work
-    if work.role == "timer":
-        return context.create_timer(datetime.fromtimestamp(work.fire_at, UTC))
-    if work.role == "child":
-        start = wire.pack(wire.Start(work.call, child=True))
-        return context.call_sub_orchestrator(work.name, input=start, instance_id=work.child_id)
-    # In a replay the engine has the input already, and only the name is compared.
-    return context.call_activity(work.name, input="" if context.is_replaying else wire.pack(order.task))
-
-
-def _landing(serial: int, role: life.Role, done: task.Task[Any], now: float) -> lives.Landing:
-    if not done.is_failed:
-        return lives.Landing(serial, role, done.get_result(), None, False, now)
-    details = done.get_exception().details
-    failure = protocol.Failure(details.error_type.rpartition(".")[2], details.message, details.stack_trace or "")
-    absent = failure.type == worker.ActivityNotRegisteredError.__name__
-    return lives.Landing(serial, role, None, failure, absent, now)
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.replace(tzinfo=UTC).timestamp()
-
-
-# Workers and clients.
+    def _go_on(
+        self, old: Sequence[messages.HistoryEvent], new: Sequence[messages.HistoryEvent]
+    ) -> worker.ExecutionResults:
+        context = self._context
+        try:
+            context._is_replaying = True
+            for event in old:
+                self.process_event(context, event)
+            context._is_replaying = False
+            for event in new:
+                self.process_event(context, event)
+        except Exception as error:
+            context.set_failed(error)
+        return worker.ExecutionResults(
+            context.get_actions(), context._encoded_custom_status, context._orchestration_trace_context
+        )
 
 
 class _Worker(DurableTaskSchedulerWorker):
-    """A worker that lets go of each life when its turn is over, and gives back what it cannot do now.
+    """A worker that keeps orchestrations in memory between their turns, and gives back what it cannot do now.
 
     What landed with a termination is not told: it would be taken for news, and the next step be scheduled.
 
     CONTRACT: ``TaskHubGrpcWorker`` runs each turn by ``_execute_orchestrator(request, stub, token)`` on one thread and
     each activity by ``_execute_activity``, lets what is no ``Exception`` out of them, and gives work back by
-    ``_cancel_orchestrator`` and ``_cancel_activity`` with the same arguments.
+    ``_cancel_orchestrator`` and ``_cancel_activity`` with the same arguments. It answers a turn by
+    ``CompleteOrchestratorTask`` with what its executor gives, and emits a span of an orchestration that is over.
+
+    Args:
+        ended: Told of an orchestration whose last turn was here.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, ended: Callable[[str], None], **options: Any) -> None:
         super().__init__(*args, **options)
         self._here = threading.local()
+        self._ended = ended
+        self.lives = lives.Lives[_Turns]()
 
-    def at_end_of_turn(self, call: Callable[[], None]) -> None:
-        """Have something called when the turn on this thread is over."""
-        self._here.call = call
+    def begin(self, living: lives.Replayed) -> None:
+        """Say which life runs in the turn on this thread."""
+        self._here.turns.life = living
 
     def _execute_orchestrator(self, req: Any, stub: Any, completionToken: Any) -> None:
-        self._here.call = None
         _end_where_terminated(req)
+        turns = self._here.turns = self._turns(req)
         try:
-            super()._execute_orchestrator(req, stub, completionToken)
+            answer = self._answer(turns, req, completionToken)
         except Abandoned as error:
             logger.warning("A turn of %r is given back: %s", req.instanceId, error)
             time.sleep(ABANDON_SECONDS)
             self._cancel_orchestrator(req, stub, completionToken)
+            return
+        except Exception:
+            # What is no history for the SDK fails an orchestration, in its words.
+            super()._execute_orchestrator(req, stub, completionToken)
+            return
         finally:
-            call: Callable[[], None] | None = self._here.call
-            if call is not None:
-                call()
+            # Before it is answered: the next turn may come at once.
+            self.lives.put(req.instanceId, turns)
+        try:
+            stub.CompleteOrchestratorTask(answer)
+        except Exception as error:
+            # It is due again, and not of the history that was executed here.
+            logger.warning("A turn of %r could not be told to the scheduler: %s", req.instanceId, error)
+        if turns.ended:
+            self._ended(req.instanceId)
+
+    def _turns(self, request: messages.OrchestratorRequest) -> _Turns:
+        turns = self.lives.take(request.instanceId)
+        if turns is not None:
+            if turns.goes_on(request):
+                return turns
+            turns.close()
+        return _Turns(
+            self._registry,
+            self._logger,
+            self._data_converter,
+            request.orchestrationTraceContext.spanID.value or None,
+            self.maximum_timer_interval,
+        )
+
+    def _answer(
+        self, turns: _Turns, request: messages.OrchestratorRequest, token: str
+    ) -> messages.OrchestratorResponse:
+        began = request.orchestrationTraceContext.spanStartTime.ToNanoseconds() or time.time_ns()
+        found = turns.turn(request)
+        traced = found._orchestration_trace_context
+        for action in found.actions:
+            if action.HasField("completeOrchestration"):
+                _trace(request, action.completeOrchestration, began, traced)
+        return messages.OrchestratorResponse(
+            instanceId=request.instanceId,
+            actions=found.actions,
+            customStatus=helpers.get_string_value(found.encoded_custom_status),
+            completionToken=token,
+            orchestrationTraceContext=tracing.build_orchestration_trace_context(
+                began, None if traced is None else traced.spanID
+            ),
+        )
 
     def _execute_activity(self, req: Any, stub: Any, completionToken: Any) -> None:
         try:
@@ -259,6 +246,29 @@ def _end_where_terminated(request: messages.OrchestratorRequest) -> None:
 
 
 _TERMINATION: Final = ("orchestratorStarted", "executionTerminated")
+
+
+def _trace(
+    request: messages.OrchestratorRequest,
+    over: messages.CompleteOrchestrationAction,
+    began: int,
+    traced: messages.TraceContext | None,
+) -> None:
+    """Emit the span of a life that is over."""
+    history = itertools.chain(request.pastEvents, request.newEvents)
+    started = next((event.executionStarted for event in history if event.HasField("executionStarted")), None)
+    if started is None:
+        return
+    failed = over.orchestrationStatus == messages.ORCHESTRATION_STATUS_FAILED
+    tracing.emit_orchestration_span(
+        started.name,
+        request.instanceId,
+        began,
+        failed,
+        over.failureDetails if failed else None,
+        started.parentTraceContext if started.HasField("parentTraceContext") else None,
+        traced,
+    )
 
 
 Make = Callable[[str, wire.Start, float], life.Life]
@@ -290,8 +300,8 @@ class Worker:
         credential: Any = None,
         at_once: int = ACTIVITIES_AT_ONCE,
     ) -> None:
-        self._ended = ended
         self._inner = _Worker(
+            ended=ended,
             host_address=where.host,
             taskhub=where.taskhub,
             token_credential=credential,
@@ -302,7 +312,6 @@ class Worker:
             concurrency_options=worker.ConcurrencyOptions(at_once, TURNS_AT_ONCE, 1, at_once + TURNS_AT_ONCE + 1),
             logger=logger,
         )
-        self._lives = lives.Lives()
         for name, make in orchestrators.items():
             self._inner.add_orchestrator(_named(name, self._orchestrator(make)))
         for name, act in activities.items():
@@ -320,20 +329,14 @@ class Worker:
 
     def let_go(self) -> None:
         """Close all lives; waits for the turns that are under way."""
-        self._lives.close()
-
-    def _turn_over(self, instance_id: str, start: str, living: lives.Replayed) -> None:
-        self._lives.put(instance_id, start, living)
-        if living.ended:
-            self._ended(instance_id)
+        self._inner.lives.close()
 
     def _orchestrator(self, make: Make) -> Callable[..., Any]:
         def run(context: task.OrchestrationContext, text: str) -> Generator[Any, Any, Any]:
             start = wire.unpack(text, wire.Start)
-            instance_id = context.instance_id
-            living = self._lives.take(instance_id, text, lambda now: make(instance_id, start, now))
-            self._inner.at_end_of_turn(lambda: self._turn_over(instance_id, text, living))
-            return drive(context, living, start.child)
+            living = lives.Replayed(lambda now: make(context.instance_id, start, now))
+            self._inner.begin(living)
+            return driving.drive(context, living, start.child)
 
         return run
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from perdure.hosts.replay import life, wire
 from perdure.workflow import protocol
@@ -121,30 +121,45 @@ class Replayed:
         self._done.append(_Done(landing, landing.now, turn, living.said))
 
 
-class Lives:
+class Kept(Protocol):
+    """What a process keeps of an orchestration between two turns."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no turn can follow."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
+class Lives(Generic[K]):
     """The lives that a process keeps between their turns. For several threads; a life is with one of them at a time."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._kept: collections.OrderedDict[tuple[str, str], Replayed] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[Hashable, K] = collections.OrderedDict()
         self._taken = 0
         self._closed = False
 
-    def take(self, instance_id: str, start: str, make: Callable[[float], life.Life]) -> Replayed:
-        """Give the life of an orchestration that began with this input; it is to be put back."""
+    def take(self, key: Hashable) -> K | None:
+        """Give the life that was put here last; it, or another in its place, is to be put back."""
         with self._change:
             self._taken += 1
-            found = self._kept.pop((instance_id, start), None)
-        return Replayed(make) if found is None else found
+            return self._kept.pop(key, None)
 
-    def put(self, instance_id: str, start: str, living: Replayed) -> None:
+    def put(self, key: Hashable, living: K) -> None:
         """Keep a life until its next turn; one that is over is let go of."""
-        gone: Replayed | None = living
+        gone: K | None = living
         with self._change:
             if not living.over and not self._closed:
                 # Two turns of one orchestration at once are none, but a scheduler may think that a worker is dead.
-                gone = self._kept.pop((instance_id, start), None)
-                self._kept[instance_id, start] = living
+                gone = self._kept.pop(key, None)
+                self._kept[key] = living
                 if len(self._kept) > AT_HAND:
                     _, gone = self._kept.popitem(last=False)
         if gone is not None:
@@ -163,6 +178,10 @@ class Lives:
             living.close()
         with self._change:
             self._change.wait_for(lambda: not self._taken, TURN_SECONDS)
+
+
+Replays = Lives[Replayed]
+"""Lives that are run again for each turn."""
 
 
 def _reply(landing: Landing) -> wire.Reply | wire.End | None:
