@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 import sys
@@ -19,7 +20,11 @@ _RAW, _ZSTD = b"\x00", b"\x01"
 _SAMPLE_BYTES = 4096
 _LEVEL = 1
 _PARALLEL_BYTES = 256 * 1024
+_SMALL_BYTES = 4 * _SAMPLE_BYTES
 _PROCESSORS = min(os.cpu_count() or 1, 4)
+
+_idle: Final = collections.deque[zstd.ZstdCompressor](maxlen=_PROCESSORS)
+"""No thread waits for another's; there are rarely more of them at work than processors."""
 
 SMALLEST_BYTES: Final = 1024
 PAYS: Final = 0.7
@@ -62,12 +67,25 @@ def unpack(packed: bytes) -> bytes:
 
 def _compress(body: bytes) -> bytes:
     """Compress in as many frames as there are processors for; their sequence decompresses as one."""
+    if len(body) <= _SMALL_BYTES:
+        return _compress_small(body)
     if len(body) < _PARALLEL_BYTES or _PROCESSORS < 2:
         return zstd.compress(body, _LEVEL)
     part = -(-len(body) // _PROCESSORS)
     view = memoryview(body)
     parts = [view[start : start + part] for start in range(0, len(body), part)]
     return b"".join(_pool().map(_compress_part, parts))
+
+
+def _compress_small(body: bytes) -> bytes:
+    """Compress by what has compressed before: to make it takes longer than a small body does."""
+    try:
+        compressor = _idle.pop()
+    except IndexError:
+        compressor = zstd.ZstdCompressor(_LEVEL)
+    packed = compressor.compress(body, zstd.ZstdCompressor.FLUSH_FRAME)
+    _idle.append(compressor)
+    return packed
 
 
 def _compress_part(part: memoryview) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from concurrent import futures
 
 import pytest
 
@@ -26,3 +27,13 @@ def test_text_shrinks_and_noise_is_left_alone() -> None:
 def test_damaged_bytes_are_an_error(packed: bytes) -> None:
     with pytest.raises(errors.CodecError):
         compression.unpack(packed)
+
+
+def test_a_body_becomes_the_same_bytes_whatever_was_packed_before_and_beside_it() -> None:
+    """Two that work on one run write a payload twice, and the second finds it there."""
+    bodies = [TEXT[place : place + 2000 + place % 7000] for place in range(0, 400_000, 999)]
+    alone = [compression.pack(body) for body in bodies]
+    with futures.ThreadPoolExecutor(8) as threads:
+        beside = list(threads.map(compression.pack, reversed(bodies)))
+    assert beside == alone[::-1]
+    assert [compression.unpack(packed) for packed in beside] == bodies[::-1]
