@@ -44,7 +44,7 @@ class Replayed:
 
     async def start(self) -> None:
         app = df.DFApp()
-        self._lives = lives.Lives()
+        self._lives = lives.Replays()
         registration.add_orchestrators(app, self._orchestrators.values(), self._lives)
         performing = activities.Activities(self._work, self._store, self._records)
         aside = beside.Beside({}, self._store, self._records)

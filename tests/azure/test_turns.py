@@ -61,7 +61,7 @@ class Instance:
     """An instance of the function, with the history that its activities make."""
 
     def __init__(self, count: int) -> None:
-        self.lives = lives.Lives()
+        self.lives = lives.Replays()
         self._handle: Any = orchestration.function(bench.Scripted("wide", wide, None), self.lives)
         self._input = wire.start(texts.Start(b"%d" % count))
         self._events = begun(self._input)
@@ -157,7 +157,7 @@ def test_a_timer_that_is_far_off_comes_by_hops_that_a_queue_can_hold() -> None:
         yield
         return protocol.Ended(b"rang at %d" % host.now)
 
-    handle = orchestration.function(bench.Scripted("far", far, None), lives.Lives())
+    handle = orchestration.function(bench.Scripted("far", far, None), lives.Replays())
     input = wire.start(texts.Start(b""))
     events, now, hops = begun(input), 100.0, 0
     decision = decided(handle, input, events)
@@ -182,7 +182,7 @@ def test_an_orchestration_that_ends_takes_back_its_timers() -> None:
         yield
         return protocol.Ended(b"done")
 
-    handle = orchestration.function(bench.Scripted("leaving", leaving, None), lives.Lives())
+    handle = orchestration.function(bench.Scripted("leaving", leaving, None), lives.Replays())
     input = wire.start(texts.Start(b""))
     assert not decided(handle, input, begun(input)).done
     result = json.dumps(texts.pack(texts.Reply("result", bench.encode(None))))

@@ -68,7 +68,11 @@ class Door(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
 
 
 class Scheduler(backend.InMemoryOrchestrationBackend):
-    """A scheduler on a free port of this machine."""
+    """A scheduler on a free port of this machine.
+
+    Attributes:
+        unheard: So many answers to turns it does not hear: the turns are due again.
+    """
 
     def __init__(self) -> None:
         super().__init__(port=0, max_history_size=1_000_000)
@@ -82,6 +86,7 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self.door = Door()
         self.bytes = 0
         self.given_back: list[str] = []
+        self.unheard = 0
 
     def start(self) -> str:
         self._shutdown_event.clear()
@@ -155,7 +160,12 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
     def CompleteOrchestratorTask(self, request: Any, context: Any) -> Any:
         with self._lock:
             self.bytes += request.ByteSize()
-            if self._leases.pop(request.completionToken, None) is None:
+            lease = self._leases.pop(request.completionToken, None)
+            if lease is None:
+                return messages.CompleteTaskResponse()
+            if self.unheard:
+                self.unheard -= 1
+                self._give_back(lease)
                 return messages.CompleteTaskResponse()
             try:
                 return super().CompleteOrchestratorTask(request, context)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from durabletask import task, worker
+from durabletask import serialization, task, worker
 
 from perdure import cli, errors
 from perdure.hosts.durabletask import sdk
@@ -118,6 +118,13 @@ def test_the_sdk_is_made_as_the_worker_takes_it_to_be() -> None:
     for name in ("_execute_orchestrator", "_execute_activity", "_cancel_orchestrator", "_cancel_activity"):
         found = inspect.signature(getattr(worker.TaskHubGrpcWorker, name))
         assert list(found.parameters) == ["self", "req", "stub", "completionToken"], name
+    for name, parameters in (("execute", "instance_id old_events new_events"), ("process_event", "ctx event")):
+        found = inspect.signature(getattr(worker._OrchestrationExecutor, name))
+        assert list(found.parameters) == ["self", *parameters.split()], name
+    registry = worker._Registry()  # type: ignore[no-untyped-call]  # the SDK gives it no types
+    made = worker._RuntimeOrchestrationContext("a", registry, serialization.DEFAULT_DATA_CONVERTER)
+    for name in ("_is_complete", "_is_replaying", "_encoded_custom_status", "_orchestration_trace_context"):
+        assert name in vars(made), name
     assert issubclass(sdk.Abandoned, BaseException) and not issubclass(sdk.Abandoned, Exception)
     assert "on_child_completed" in task.CompositeTask.__abstractmethods__
     assert worker.ActivityNotRegisteredError.__name__ == "ActivityNotRegisteredError"

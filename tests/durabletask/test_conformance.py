@@ -6,6 +6,7 @@ import pytest
 from tests.durabletask import orchestrating
 from tests.durabletask.scheduler import Scheduler
 
+from perdure.hosts.replay import lives
 from perdure.testing.conformance import orchestrations as conformance
 
 
@@ -22,3 +23,11 @@ class TestDurableTask(conformance.SharedSuite):
         made = conformance.Bench(open_hub)
         yield made
         await made.close()
+
+
+class TestReplayed(TestDurableTask):
+    """Each turn is run over the whole history, as by a worker that has seen none of it."""
+
+    @pytest.fixture(autouse=True)
+    def forgetful(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lives, "AT_HAND", 0)

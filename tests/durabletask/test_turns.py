@@ -10,6 +10,7 @@ import pytest
 from tests.durabletask import orchestrating
 from tests.durabletask.scheduler import Scheduler
 
+from perdure.hosts.durabletask import sdk
 from perdure.hosts.replay import activities, life
 from perdure.testing.conformance import orchestrations as conformance
 from perdure.testing.conformance.orchestrations import bench as benches
@@ -163,3 +164,90 @@ async def test_only_so_many_runs_have_something_at_hand(
     await asyncio.wait_for(released.upto(2), benches.PATIENCE_SECONDS)
     assert released == ["first", "second"]
     gate.open.set()
+
+
+def walk(host: protocol.Host, steps: int) -> protocol.Steps:
+    got = []
+    for step in range(steps):
+        host.activity(f"s{step}", "same", step)
+        got.append((yield).value)
+    return protocol.Ended(benches.encode(got))
+
+
+@pytest.fixture
+def taken_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds of events that orchestrations were given."""
+    kinds: list[str] = []
+    original = sdk.Turns.process_event
+
+    def noted(turns: sdk.Turns, context: Any, event: Any) -> None:
+        kinds.append(event.WhichOneof("eventType"))
+        original(turns, context, event)
+
+    monkeypatch.setattr(sdk.Turns, "process_event", noted)
+    return kinds
+
+
+async def test_a_turn_goes_on_where_the_one_before_stopped(bench: conformance.Bench, taken_in: list[str]) -> None:
+    """However long a history is, each of its events is taken in once."""
+    bench.program("walk", lambda host, call: walk(host, 30))
+    await bench.begin("walk", "a")
+    assert await bench.output("a") == list(range(30))
+    assert taken_in.count("executionStarted") == 1
+    assert taken_in.count("taskScheduled") == taken_in.count("taskCompleted") == 30
+
+
+async def test_a_turn_whose_answer_was_lost_is_run_from_the_start(
+    bench: conformance.Bench, scheduler: Scheduler, taken_in: list[str]
+) -> None:
+    """The scheduler goes on from before it, and knows nothing of what it had asked for."""
+    gate = bench.gate()
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.activity("held", "gate", 1)
+        yield
+        return (yield from walk(host, 3))
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "a")
+    await gate.enter()
+    scheduler.unheard = 1
+    gate.open.set()
+    assert await bench.output("a") == [0, 1, 2]
+    assert taken_in.count("executionStarted") == 2
+    assert scheduler.scheduled("a") == ["gate", "same", "same", "same"]
+
+
+async def test_no_turn_goes_on_from_another_history(bench: conformance.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of the events that were taken in is another, or is missing, or new ones begin anew."""
+    wrong: list[str] = []
+    right: list[bool] = []
+    goes_on = sdk.Turns.goes_on
+
+    def asked(turns: sdk.Turns, request: Any) -> bool:
+        told = turns.told
+        assert told is not None
+        for place in range(len(told.pastEvents) + len(told.newEvents)):
+            for change in ("other", "missing"):
+                another = type(request)()
+                another.CopyFrom(request)
+                if change == "other":
+                    another.pastEvents[place].timestamp.seconds += 1
+                else:
+                    del another.pastEvents[place]
+                if goes_on(turns, another):
+                    wrong.append(f"{change} {place}")
+        rewound = type(request)()
+        rewound.CopyFrom(request)
+        rewound.newEvents.add().executionRewound.SetInParent()
+        if goes_on(turns, rewound):
+            wrong.append("rewound")
+        right.append(goes_on(turns, request))
+        return right[-1]
+
+    monkeypatch.setattr(sdk.Turns, "goes_on", asked)
+    bench.program("walk", lambda host, call: walk(host, 4))
+    await bench.begin("walk", "a")
+    assert await bench.output("a") == [0, 1, 2, 3]
+    assert wrong == []
+    assert right == [True] * 4

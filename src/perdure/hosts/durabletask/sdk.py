@@ -76,27 +76,28 @@ class Abandoned(BaseException):
     """
 
 
-class _Turns(worker._OrchestrationExecutor):
-    """An orchestration in memory: a turn goes on where the one before stopped, where the history goes on from there.
+class Turns(worker._OrchestrationExecutor):
+    """A life of an orchestration that stays in memory: a turn goes on where the one before stopped.
 
-    All that the SDK makes of a history it makes of one event after another, so it makes the same of them in one turn as
-    in several. Whether it is the same history is asked of its events, of which each is compared.
+    The SDK takes in one event of a history after another, so what it makes of them in one turn it makes of them in
+    several. A turn goes on only from the very events that were taken in: each of them is compared.
 
     CONTRACT: ``execute`` gives each event of a history to ``process_event(context, event)``; what it makes of them is
     in the executor and that context; the rest of ``execute`` is what ``_go_on`` does.
 
     Attributes:
         life: The life that runs in it, once it does.
+        told: The last turn, with the whole history; None until there is one.
     """
 
     life: lives.Replayed | None = None
+    told: messages.OrchestratorRequest | None = None
     _context: Any = None
-    _told: messages.OrchestratorRequest | None = None
 
     @property
     def over(self) -> bool:
         """Whether no turn can follow."""
-        return self._told is None or bool(self._context._is_complete)
+        return self.told is None or bool(self._context._is_complete)
 
     @property
     def ended(self) -> bool:
@@ -110,7 +111,7 @@ class _Turns(worker._OrchestrationExecutor):
 
     def goes_on(self, request: messages.OrchestratorRequest) -> bool:
         """Say whether a turn is one more of the same history."""
-        told = self._told
+        told = self.told
         if told is None or not request.newEvents or any(e.HasField("executionRewound") for e in request.newEvents):
             return False
         old, new, past = len(told.pastEvents), len(told.newEvents), request.pastEvents
@@ -118,15 +119,16 @@ class _Turns(worker._OrchestrationExecutor):
 
     def turn(self, request: messages.OrchestratorRequest) -> worker.ExecutionResults:
         """Execute a turn, the first or one that goes on."""
-        told, self._told = self._told, None
+        told, self.told = self.told, None
         if told is None:
             found = self.execute(request.instanceId, request.pastEvents, request.newEvents)
         else:
             found = self._go_on(request.pastEvents[len(told.pastEvents) + len(told.newEvents) :], request.newEvents)
-        self._told = request
+        self.told = request
         return found
 
     def process_event(self, ctx: Any, event: messages.HistoryEvent) -> None:
+        """Take in an event."""
         self._context = ctx
         super().process_event(ctx, event)
 
@@ -166,7 +168,7 @@ class _Worker(DurableTaskSchedulerWorker):
         super().__init__(*args, **options)
         self._here = threading.local()
         self._ended = ended
-        self.lives = lives.Lives[_Turns]()
+        self.lives = lives.Lives[Turns]()
 
     def begin(self, living: lives.Replayed) -> None:
         """Say which life runs in the turn on this thread."""
@@ -197,13 +199,13 @@ class _Worker(DurableTaskSchedulerWorker):
         if turns.ended:
             self._ended(req.instanceId)
 
-    def _turns(self, request: messages.OrchestratorRequest) -> _Turns:
+    def _turns(self, request: messages.OrchestratorRequest) -> Turns:
         turns = self.lives.take(request.instanceId)
         if turns is not None:
             if turns.goes_on(request):
                 return turns
             turns.close()
-        return _Turns(
+        return Turns(
             self._registry,
             self._logger,
             self._data_converter,
@@ -211,9 +213,7 @@ class _Worker(DurableTaskSchedulerWorker):
             self.maximum_timer_interval,
         )
 
-    def _answer(
-        self, turns: _Turns, request: messages.OrchestratorRequest, token: str
-    ) -> messages.OrchestratorResponse:
+    def _answer(self, turns: Turns, request: messages.OrchestratorRequest, token: str) -> messages.OrchestratorResponse:
         began = request.orchestrationTraceContext.spanStartTime.ToNanoseconds() or time.time_ns()
         found = turns.turn(request)
         traced = found._orchestration_trace_context

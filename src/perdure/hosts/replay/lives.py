@@ -154,16 +154,16 @@ class Lives(Generic[K]):
 
     def put(self, key: Hashable, living: K) -> None:
         """Keep a life until its next turn; one that is over is let go of."""
-        gone: K | None = living
+        gone = [living]
         with self._change:
             if not living.over and not self._closed:
                 # Two turns of one orchestration at once are none, but a scheduler may think that a worker is dead.
-                gone = self._kept.pop(key, None)
+                gone = [self._kept.pop(key)] if key in self._kept else []
                 self._kept[key] = living
                 if len(self._kept) > AT_HAND:
-                    _, gone = self._kept.popitem(last=False)
-        if gone is not None:
-            gone.close()
+                    gone.append(self._kept.popitem(last=False)[1])
+        for other in gone:
+            other.close()
         with self._change:
             self._taken -= 1
             self._change.notify_all()
