@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from perdure import tracebacks
-from perdure.hosts.replay import wire
+from perdure.hosts.replay import tail, wire
 from perdure.workflow import attempts, protocol
 
 KEEP_EVERY_LANDINGS: Final = 12
@@ -29,8 +29,7 @@ FEWEST_LANDINGS: Final = 2
 SHOWN_BYTES: Final = 2048
 """Events up to this size stand in the status; it travels with every turn."""
 
-PAGE_BYTES: Final = 4096
-CARRIED_BYTES: Final = 2 * PAGE_BYTES
+CARRIED_BYTES: Final = 2 * tail.PAGE_BYTES
 """Pages up to this size travel with one activity."""
 
 TAIL_BYTES: Final = 16 * 1024
@@ -134,7 +133,6 @@ class Life:
         *,
         shown_bytes: int = SHOWN_BYTES,
     ) -> None:
-        self._most_shown = shown_bytes
         self._orchestrator = orchestrator
         self._id = instance_id
         self._start = start
@@ -150,11 +148,7 @@ class Life:
         self._out: dict[int, _Out] = {}
         self._fresh: list[_Out] = []
         self._dropped: list[int] = []
-        self._emitted = list(start.told)
-        self._next = start.next
-        self._uncarried = list(start.pages)
-        self._shown: tuple[wire.Page, ...] = ()
-        self._shown_to = start.shown
+        self._tail = tail.Tail(start, shown_bytes)
         self._kept: _Kept | None = None
         self._closing: _Kept | protocol.Ended | None = None
         self._left = False
@@ -171,9 +165,7 @@ class Life:
     def said(self) -> wire.Status:
         """What the orchestration says of itself."""
         names = {out.work.name: None for out in self._out.values() if out.work.role == "activity"}
-        return wire.Status(
-            self._status, self.held, tuple(names)[:AWAITED], self._shown, self._next + len(self._emitted)
-        )
+        return wire.Status(self._status, self.held, tuple(names)[:AWAITED], self._tail.shown, self._tail.following)
 
     def move(self, now: float) -> None:
         """Move the time on; it does not run backwards."""
@@ -189,7 +181,7 @@ class Life:
         self._step(None)
         if state is not None:
             # The life before told it in the turn in which the state was offered.
-            del self._emitted[len(self._start.told) :]
+            self._tail.forget_emitted()
         for heard in self._start.heard:
             self._step(protocol.Landed("event", heard.name, heard.data, self.now))
         return self._turn()
@@ -266,8 +258,8 @@ class Life:
             return self._close(self._closing)
         fresh = [out for out in self._fresh if self._keyed.get(out.work.key) is out]
         carriers = [out for out in fresh if out.work.role == "activity"]
-        if self._waiting_bytes > self._most_shown and (carriers or not self._noting):
-            left = self._load(carriers, self._cut())
+        if self._tail.is_long and (carriers or not self._noting):
+            left = _load(carriers, self._tail.cut())
             fresh += [_note(page) for page in left]
         # Timers that are overdue as they are set land in the order of their times.
         fresh.sort(key=lambda out: out.work.fire_at)
@@ -282,28 +274,27 @@ class Life:
         """End this life, once what it told is in the log or travels on."""
         if self._noting:
             return self._give([])
-        carried = [page for out in self._out.values() for page in out.pages]
+        carried = self._carried
         failed = isinstance(closing, protocol.Ended) and closing.failure is not None and not self._start.child
-        if (failed and not self._left) or sum(map(_size, carried)) + self._waiting_bytes > TAIL_BYTES:
-            notes = [_note(page) for page in (*carried, *self._cut())]
+        if (failed and not self._left) or sum(map(tail.size, carried)) + self._tail.waiting_bytes > TAIL_BYTES:
+            notes = [_note(page) for page in (*carried, *self._tail.cut())]
             if failed and isinstance(closing, protocol.Ended):
                 self._left = True
-                notes.append(_Out(_NOTE, end=wire.End(None, closing.failure, closing.state, next=self._next)))
+                notes.append(_Out(_NOTE, end=wire.End(None, closing.failure, closing.state, next=self._tail.next)))
             for out in self._out.values():
                 out.pages = ()
             return self._give([self._order(out) for out in notes])
         if isinstance(closing, protocol.Ended):
-            pages = (*carried, *self._cut())
-            return self._give([], wire.End(closing.output, closing.failure, None, pages, self._next))
-        carried += self._uncarried
-        self._show(carried)
-        return self._give([], self._following(closing, tuple(carried)))
+            pages = (*carried, *self._tail.cut())
+            return self._give([], wire.End(closing.output, closing.failure, None, pages, self._tail.next))
+        self._tail.show(carried)
+        return self._give([], self._following(closing, (*carried, *self._tail.pages)))
 
     def _following(self, kept: _Kept, pages: tuple[wire.Page, ...]) -> wire.Start:
         return msgspec.structs.replace(
             self._start,
             state=kept.state(),
-            next=self._next,
+            next=self._tail.next,
             pages=pages,
             heard=tuple(self._heard),
             status=kept.status,
@@ -311,16 +302,16 @@ class Life:
             landings=min(
                 KEEP_EVERY_LANDINGS, max(FEWEST_LANDINGS, LIFE_BYTES * self._landings // max(self._weight, 1))
             ),
-            shown=self._shown_to,
-            told=tuple(self._emitted),
+            shown=self._tail.shown_to,
+            told=self._tail.uncut,
         )
 
     def _give(self, orders: list[Order], over: wire.End | wire.Start | None = None) -> Turn:
         if over is None:
-            self._show([*(page for out in self._out.values() for page in out.pages), *self._uncarried])
+            self._tail.show(self._carried)
         elif isinstance(over, wire.End):
             # What it leaves has them.
-            self._shown = ()
+            self._tail.shown = ()
         turn = Turn(tuple(orders), tuple(self._dropped), over)
         self._dropped.clear()
         self._fresh.clear()
@@ -339,14 +330,14 @@ class Life:
         timer = self._keyed.get(f"{attempts.TIMEOUT}/{work.key}")
         patience = 0.0 if timer is None else max(timer.work.fire_at - self.now, 0.0)
         call = wire.encode_call(work.call)
-        self._weight += len(call) + sum(map(_size, out.pages))
+        self._weight += len(call) + sum(map(tail.size, out.pages))
         return Order(out.serial, work, wire.Task(work.key, call, out.pages, None, patience))
 
     def _hold(self, out: _Out, reply: wire.Reply) -> Turn:
         """Try again in a while what a worker, or the store, could not do."""
         self.held = "" if reply.failure is None else reply.failure.message
         if self._closing is not None and out.work.role != "note":
-            self._uncarried += out.pages
+            self._tail.give_back(out.pages)
             return self._turn()
         wait = min(2.0**out.holds, LONGEST_HOLD_SECONDS)
         out.holds = min(out.holds + 1, 16)
@@ -357,51 +348,13 @@ class Life:
         return self._give([Order(out.serial, Work("timer", out.work.key, fire_at=self.now + wait))])
 
     @property
-    def _waiting_bytes(self) -> int:
-        return sum(map(_size, self._uncarried)) + sum(len(data) for _, data in self._emitted)
-
-    def _load(self, carriers: list[_Out], pages: list[wire.Page]) -> list[wire.Page]:
-        """Give pages to activities; gives back those that none of them has room for."""
-        for out in carriers:
-            room = CARRIED_BYTES
-            while pages and (not out.pages or _size(pages[0]) <= room):
-                room -= _size(pages[0])
-                out.pages += (pages.pop(0),)
-        return pages
-
-    def _show(self, cut: list[wire.Page]) -> None:
-        """Say which events may not be in the log: all if they are few, else those that were said before."""
-        pages = [*cut, wire.Page(self._next, tuple(self._emitted))] if self._emitted else cut
-        if sum(map(_size, pages)) <= self._most_shown:
-            self._shown_to = max(self._shown_to, self._next + len(self._emitted))
-        self._shown = tuple(
-            wire.Page(page.first, page.events[: self._shown_to - page.first])
-            for page in sorted(pages, key=lambda page: page.first)
-            if page.first < self._shown_to
-        )
-
-    @property
     def _noting(self) -> bool:
         return any(out.work.role == "note" for out in self._out.values())
 
-    def _cut(self) -> list[wire.Page]:
-        """Cut what was emitted into pages; those that were cut before and are not written stay as they are."""
-        pages, self._uncarried = self._uncarried, []
-        first, size = 0, 0
-        for place, (_, data) in enumerate(self._emitted):
-            if size and size + len(data) > PAGE_BYTES:
-                pages.append(self._page(first, place))
-                first, size = place, 0
-            size += len(data)
-        if first < len(self._emitted):
-            pages.append(self._page(first, len(self._emitted)))
-        self._emitted.clear()
-        return pages
-
-    def _page(self, start: int, stop: int) -> wire.Page:
-        page = wire.Page(self._next, tuple(self._emitted[start:stop]))
-        self._next += stop - start
-        return page
+    @property
+    def _carried(self) -> list[wire.Page]:
+        """The pages that are on their way to the log."""
+        return [page for out in self._out.values() for page in out.pages]
 
     # What the orchestrator calls.
 
@@ -429,12 +382,12 @@ class Life:
             return
         self._dropped.append(out.serial)
         # Whether it has written them nobody is told any more.
-        self._uncarried += out.pages
+        self._tail.give_back(out.pages)
 
     def emit(self, event: bytes) -> None:
         """Append an event."""
         if self._closing is None:
-            self._emitted.append((self.now, event))
+            self._tail.emit(self.now, event)
 
     def status(self, value: bytes | None) -> None:
         """Set the custom status."""
@@ -463,5 +416,11 @@ def _note(page: wire.Page) -> _Out:
     return _Out(_NOTE, (page,))
 
 
-def _size(page: wire.Page) -> int:
-    return sum(len(data) for _, data in page.events)
+def _load(carriers: list[_Out], pages: list[wire.Page]) -> list[wire.Page]:
+    """Give pages to activities; gives back those that none of them has room for."""
+    for out in carriers:
+        room = CARRIED_BYTES
+        while pages and (not out.pages or tail.size(pages[0]) <= room):
+            room -= tail.size(pages[0])
+            out.pages += (pages.pop(0),)
+    return pages
