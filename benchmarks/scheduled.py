@@ -78,7 +78,7 @@ async def perdure_scheduler(case: hosted.Case, kept: hosted.Blobs) -> AsyncItera
             engine.begin()
             ref, blobs = app.hosted_workflows[name].take(case.input)
             run_id = uuid.uuid4().hex
-            await runs.start(name, run_id, ref, blobs)
+            await runs.start(name, run_id, ref, blobs, fresh=True)
             if case.answer is not None:
                 with kept.not_counting_looks():
                     async with asyncio.timeout(hosted.PATIENCE_SECONDS):

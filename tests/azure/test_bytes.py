@@ -17,6 +17,9 @@ from perdure.hosts.local import host
 STEP_LIMIT_BYTES = 16 * 1024
 STATUS_LIMIT_BYTES = 16 * 1024
 QUEUE_MESSAGE_LIMIT_BYTES = 64 * 1024
+HEAVY_VALUES = 3
+OVERHEAD_BYTES = 32
+"""What a value takes beside its text."""
 
 
 def growing(steps: int, size: int) -> Workflow:
@@ -45,8 +48,9 @@ def heavy(steps: int) -> Workflow:
         @executor(id=name)
         async def send(text: str, ctx: WorkflowContext[str, int]) -> None:
             left = int(text[:4])
-            for number in range(4):
-                ctx.set_state(f"text {left} {number}", os.urandom(hosting.INLINE.state // 2).hex()[:-4])
+            for number in range(HEAVY_VALUES):
+                size = hosting.INLINE.changes // HEAVY_VALUES - OVERHEAD_BYTES
+                ctx.set_state(f"text {left} {number}", os.urandom(size // 2).hex())
             if left:
                 await ctx.send_message(f"{left - 1:04}" + os.urandom(hosting.INLINE.message // 2).hex()[:-8])
             else:

@@ -131,7 +131,7 @@ class Kind:
         if self._hooks:
             saved = await live.executor.on_checkpoint_save()
             own: list[refs.Blob] = []
-            ref = values.encode(saved, own, where=where)
+            ref = values.encode(saved, own, where=where, inline_limit=values.inline.executor)
             if not shared_state.same(ref, live.ref):
                 blobs.extend(own)
                 live.ref = ref
@@ -159,7 +159,9 @@ class Kind:
             changed[name] = found[name]
         self._stay(live, behind)
         gone = [name for name in live.pristine if name not in marks]
-        live.ref = values.encode({"set": changed, "gone": gone}, blobs, where=where)
+        live.ref = values.encode(
+            {"set": changed, "gone": gone}, blobs, where=where, inline_limit=values.inline.executor
+        )
         live.changed.clear()
         live.changed.update(marks)
         return behind

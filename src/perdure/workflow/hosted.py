@@ -296,6 +296,7 @@ class Bound:
             self._shared_name if shared else self._own_name,
             fail_on_conflict=fail_on_conflict,
             release=(lambda run: None) if shared else release,
+            delta_bytes=shelf.inline.delta,
         )
 
     @property

@@ -60,10 +60,11 @@ class Run:
         fail_on_conflict: Whether two siblings that write one key fail the run.
         show: Tells the world which requests are open.
         given: What it was given beside its input.
+        delta_bytes: What may have been changed since the snapshot's base was written.
         top: The run's own level.
     """
 
-    __slots__ = ("activity", "fail_on_conflict", "given", "host", "policies", "show", "top", "trace")
+    __slots__ = ("activity", "delta_bytes", "fail_on_conflict", "given", "host", "policies", "show", "top", "trace")
 
     def __init__(
         self,
@@ -76,8 +77,10 @@ class Run:
         graph: shape.Shape,
         state: run_state.RunState,
         given: options.RunOptions = options.NONE,
+        delta_bytes: int = snapshot.FOLD_BYTES,
     ) -> None:
         self.given = given
+        self.delta_bytes = delta_bytes
         self.host = host
         self.activity = activity
         self.policies = policies
@@ -213,7 +216,7 @@ def announce(level: Level) -> None:
 def superstep(level: Level, hear: Hear) -> protocol.Stepping[protocol.Failure | None]:
     """Run the deliveries that are due; gives why the level fails, if it does."""
     state = level.state
-    fold = snapshot.needs_folding(state.snapshot)
+    fold = snapshot.needs_folding(state.snapshot, level.run.delta_bytes)
     begun = {turn.position: turn for turn in state.turns}
     level.state = msgspec.structs.replace(state, turns=()) if begun else state
     for position in run_state.ready(state):

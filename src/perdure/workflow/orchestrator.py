@@ -104,6 +104,7 @@ class WorkflowOrchestrator:
         activity: Durable name of the activity of an executor, by its id.
         fail_on_conflict: Whether two siblings that write one key fail the run.
         release: Told the run's id when its orchestration leaves memory.
+        delta_bytes: What may have been changed since the snapshot's base was written.
     """
 
     def __init__(
@@ -113,11 +114,13 @@ class WorkflowOrchestrator:
         *,
         fail_on_conflict: bool = False,
         release: Callable[[str], None] = lambda run: None,
+        delta_bytes: int = snapshot.FOLD_BYTES,
     ) -> None:
         self.name = name
         self._activity = activity
         self._fail_on_conflict = fail_on_conflict
         self._release = release
+        self._delta_bytes = delta_bytes
 
     def begin(self, host: protocol.Host, call: bytes) -> protocol.Steps:
         """Run from the start."""
@@ -144,7 +147,16 @@ class WorkflowOrchestrator:
         policies = policy.decode(started.policies)
         graph = shape.decode(started.graph)
         run = levels.Run(
-            host, self._activity, policies, started.trace, self._fail_on_conflict, _show, graph, state, started.options
+            host,
+            self._activity,
+            policies,
+            started.trace,
+            self._fail_on_conflict,
+            _show,
+            graph,
+            state,
+            started.options,
+            self._delta_bytes,
         )
         return run.top
 

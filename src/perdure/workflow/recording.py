@@ -95,12 +95,15 @@ class Recording:
         except Exception as error:
             # A condition that raises is no failure of the executor, whose work stands and is not done again.
             failure = tracebacks.failure(error)
-        folded = snapshot.fold(self._call.state, self._run.read, self._blobs) if self._call.fold else None
+        inline = self._run.inline
+        folded: snapshot.Folded | None = None
+        if self._call.fold:
+            folded = snapshot.fold(self._call.state, self._run.read, self._blobs, inline.delta)
         definition = self._definition()
         return run_state.StepResult(
             messages if any(route.message >= 0 for route in routes) else (),
             routes,
-            snapshot.layer_of(changed, self._blobs) if changed else None,
+            snapshot.layer_of(changed, self._blobs, inline.changes) if changed else None,
             outputs,
             requests,
             tuple(self._events),

@@ -15,10 +15,10 @@ import msgspec
 from perdure.payloads import refs
 
 LAYER_LIMIT_BYTES: Final = 2048
-"""What one activity changes travels up to this."""
+"""What one activity changes travels up to this, where a host does not say otherwise."""
 
 FOLD_BYTES: Final = 1024
-"""Changes beyond this are folded into the base by the next activity."""
+"""Changes beyond this are folded into the base by the next activity, where a host does not say otherwise."""
 
 FOLD_ENTRIES: Final = 16
 """How many inline changes one activity folds into the base, if what is left is little: bounds the pages it writes."""
@@ -123,10 +123,10 @@ def changes(layer: Layer, read: Read) -> tuple[Change, ...]:
     return layer.changes if layer.stored is None else _changes.decode(_body(layer.stored, read))
 
 
-def layer_of(written: Mapping[str, refs.Ref | None], blobs: list[refs.Blob]) -> Layer:
+def layer_of(written: Mapping[str, refs.Ref | None], blobs: list[refs.Blob], limit: int = LAYER_LIMIT_BYTES) -> Layer:
     """Make a layer of changes, stored if it is too large to travel."""
     pairs = tuple(written.items())
-    if size(pairs) <= LAYER_LIMIT_BYTES:
+    if size(pairs) <= limit:
         return Layer(pairs)
     item = refs.blob(_encoder.encode(pairs))
     blobs.append(item)
@@ -161,14 +161,14 @@ def put_all(snapshot: Snapshot, layers: Iterable[Layer]) -> Snapshot:
     return put(snapshot, Layer(tuple(merged.items())))
 
 
-def needs_folding(snapshot: Snapshot) -> bool:
+def needs_folding(snapshot: Snapshot, limit: int = FOLD_BYTES) -> bool:
     """Say whether the next activity should write a new base."""
     return any(layer.stored is not None for layer in snapshot.layers) or (
-        sum(size(layer.changes) for layer in snapshot.layers) > FOLD_BYTES
+        sum(size(layer.changes) for layer in snapshot.layers) > limit
     )
 
 
-def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob]) -> Folded:
+def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob], limit: int = FOLD_BYTES) -> Folded:
     """Write a new base that contains some inline changes, or all layers if one of them is stored.
 
     What is left is little: a step that changes many keys has as many folded by the next.
@@ -182,7 +182,7 @@ def fold(snapshot: Snapshot, read: Read, blobs: list[refs.Blob]) -> Folded:
         by_page = sorted(everything, key=_hash)
         left = size(tuple(everything.items()))
         count = 0
-        while count < len(by_page) and (count < FOLD_ENTRIES or left > FOLD_BYTES):
+        while count < len(by_page) and (count < FOLD_ENTRIES or left > limit):
             left -= size(((by_page[count], everything[by_page[count]]),))
             count += 1
         everything = {name: everything[name] for name in by_page[:count]}

@@ -85,7 +85,7 @@ class Turn:
         state = run_state.withdraw(state, self._runner.context.withdrawn)
         changed = self._state.changes(blobs)
         if changed:
-            seen = snapshot.put(state.snapshot, snapshot.layer_of(changed, blobs))
+            seen = snapshot.put(state.snapshot, snapshot.layer_of(changed, blobs, self._run.inline.changes))
             state = msgspec.structs.replace(state, snapshot=seen)
         state = state if state.due else run_state.barrier(self._shape, state).state
         return msgspec.structs.replace(state, requests=())
@@ -98,8 +98,9 @@ class Turn:
         new = {request.id for request in state.requests}
         still = (request for request in self._kept.requests if request.id in self._open and request.id not in new)
         state = msgspec.structs.replace(state, requests=(*still, *state.requests))
-        if snapshot.needs_folding(state.snapshot):
-            folded = snapshot.fold(state.snapshot, self._run.read, blobs)
+        limit = self._run.inline.delta
+        if snapshot.needs_folding(state.snapshot, limit):
+            folded = snapshot.fold(state.snapshot, self._run.read, blobs, limit)
             state = msgspec.structs.replace(state, snapshot=snapshot.adopt(state.snapshot, folded))
         item = refs.blob(run_state.encode(state))
         blobs.append(item)

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.payloads import codec, refs, store
 from perdure.payloads.codec import cache
+from perdure.workflow import snapshot
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 
@@ -18,10 +19,16 @@ class Inline(NamedTuple):
     Attributes:
         message: A message that an executor sends.
         state: A value of the shared state: by default what takes no more room than a reference.
+        executor: The state of an executor.
+        changes: What one activity changes of the shared state and of executors' states.
+        delta: What was changed since the snapshot's base was written.
     """
 
     message: int = refs.INLINE_LIMIT_BYTES
     state: int = 64
+    executor: int = refs.INLINE_LIMIT_BYTES
+    changes: int = snapshot.LAYER_LIMIT_BYTES
+    delta: int = snapshot.FOLD_BYTES
 
 
 INLINE: Final = Inline()

@@ -19,7 +19,7 @@ from perdure.workflow import hosted, values
 NAMES: Final = "@functions"
 """Whose records are the names of the activities that this hub ever had; no run can have such an id."""
 
-INLINE: Final = values.Inline(message=1536, state=256)
+INLINE: Final = values.Inline(message=1536, state=1536, executor=1536, changes=3072, delta=3072)
 """To write a blob costs as much as a dozen requests to queues, whatever is in those; what a step takes stays small."""
 
 

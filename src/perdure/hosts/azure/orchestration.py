@@ -21,6 +21,9 @@ from perdure.hosts.replay import life, lives
 from perdure.hosts.replay import wire as texts
 from perdure.workflow import protocol
 
+SHOWN_BYTES: Final = 3072
+"""Events up to this size stand in the status, which has room for them and for open requests, and are no write."""
+
 TIMER_HOP_SECONDS: Final = 3 * 86_400.0
 """Longer timers are set in hops: a message of Azure Storage lives for a week at most, and so does the SDK's own way
 round that not give back a timer that is cancelled."""
@@ -83,7 +86,8 @@ class _Turn:
         key = context.instance_id, text
         living = self._lives.take(key)
         if living is None:
-            make = functools.partial(life.Life, self._orchestrator, context.instance_id, start, start.call)
+            one, id = self._orchestrator, context.instance_id
+            make = functools.partial(life.Life, one, id, start, start.call, shown_bytes=SHOWN_BYTES)
             living = lives.Replayed(make)
         self._taken = key, living
         return (yield from driver.live(living, start))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from perdure import app as apps
 from perdure import errors
@@ -14,9 +14,12 @@ from perdure.hosts.durabletask import client, sdk, worker
 from perdure.hosts.replay import activities, lifetimes, runs, sessions, turn_records
 from perdure.payloads import records, store
 from perdure.payloads.stores import folder_store
-from perdure.workflow import addresses, hosted, protocol
+from perdure.workflow import addresses, hosted, protocol, values
 
 BLOB = "blob"
+
+INLINE: Final = values.Inline(message=1536, state=256, executor=1536, delta=2048)
+"""To write a blob costs more than a dozen actions, whatever is in those; what a step takes stays small."""
 
 logger = logging.getLogger("perdure")
 
@@ -102,7 +105,8 @@ class Hub:
         self.where = where
         self.stores = kept
         self.bounds = {
-            name: workflow.bind(kept.payloads, shared=True) for name, workflow in app.hosted_workflows.items()
+            name: workflow.bind(kept.payloads, shared=True, inline=INLINE)
+            for name, workflow in app.hosted_workflows.items()
         }
         self.agents = {name: agent.bind(kept.payloads) for name, agent in app.hosted_agents.items()}
         if not self.bounds and not self.agents:

@@ -18,7 +18,7 @@ from perdure.workflow import protocol
 CALLS_AT_HAND_BYTES = 16 * 1024 * 1024
 
 
-SHOWN_BYTES: Final = 768
+SHOWN_BYTES: Final = 2048
 """Events up to this size stand in the status: it travels with every turn, and a record that is saved is a write to the
 store, which costs more than the turn's bytes."""
 
