@@ -26,6 +26,9 @@ class Hub:
         orchestrators: By durable name.
         given: The activities by durable name.
         release: Told the orchestrations that nothing needs to be kept for any more.
+
+    Attributes:
+        at_once: How many activities a worker that is started runs at a time.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Hub:
         self._orchestrators = orchestrators
         self._given = given
         self._release = release
+        self.at_once = sdk.ACTIVITIES_AT_ONCE
         self.payloads = store.MemoryPayloadStore()
         self._records = records.MemoryRecordStore()
         self._log = log.Log(self._records)
@@ -88,7 +92,9 @@ class Hub:
 
     async def start(self) -> None:
         work = activities.Activities(self._given, self.payloads, self._records, self._release)
-        self._worker = worker.Worker(self._where, self._orchestrators, work, list(self._given), self.payloads)
+        self._worker = worker.Worker(
+            self._where, self._orchestrators, work, list(self._given), self.payloads, at_once=self.at_once
+        )
         self._worker.start()
 
     async def close(self) -> None:

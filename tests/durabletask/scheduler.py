@@ -117,6 +117,12 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
             history = self._instances[instance_id].history
             return [event.taskScheduled.name for event in history if event.HasField("taskScheduled")]
 
+    @property
+    def taken(self) -> int:
+        """How many work items workers have."""
+        with self._lock:
+            return len(self._leases)
+
     def until_quiet(self) -> None:
         """Wait until no turn of any orchestration is due or under way."""
         with self._news:

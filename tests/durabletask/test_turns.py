@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests import polling
 from tests.durabletask import orchestrating
 from tests.durabletask.scheduler import Scheduler
 
@@ -106,6 +107,40 @@ async def test_a_worker_that_stops_says_what_it_does_not_finish(bench: conforman
     gate.open.set()
     await bench.backend.start()
     assert await bench.output("a") == ["result", "x", 1]
+
+
+async def test_a_worker_that_stops_does_not_begin_what_it_had_taken_and_not_begun(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """It would be waited for by the stop, and let go by nobody."""
+
+    def done(host: protocol.Host, call: bytes) -> protocol.Steps:
+        yield from ()
+        return protocol.Ended(benches.encode("done"))
+
+    gate = bench.gate()
+    bench.program("waiting", programs.first_landing(lambda host: host.activity("x", "gate", 1)))
+    bench.program("done", done)
+    await bench.begin("done", "first")
+    assert await bench.output("first") == "done"
+    hub = hub_of(bench)
+    await hub.stop()
+    hub.at_once = 1
+    await hub.start()
+    for run in ("a", "b"):
+        await bench.begin("waiting", run)
+    await gate.enter()
+    await polling.until(lambda: scheduler.taken, lambda taken: taken == 2)
+    # What a worker is given comes in order: with this the other step has come too.
+    await bench.begin("done", "second")
+    assert await bench.output("second") == "done"
+    async with asyncio.timeout(benches.PATIENCE_SECONDS):
+        await hub.retire()
+    assert len(bench.ran) == 1
+    gate.open.set()
+    await bench.backend.start()
+    for run in ("a", "b"):
+        assert await bench.output(run) == ["result", "x", 1]
 
 
 async def test_what_a_worker_does_not_have_waits_for_one_that_has_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Self
 
@@ -63,6 +64,8 @@ class Worker:
         self._ended = ended
         self._close = close
         self._endings: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._leaving = False
         self._running: set[concurrent.futures.Future[wire.Reply]] = set()
         self._inner = sdk.Worker(
             where,
@@ -92,8 +95,11 @@ class Worker:
         self._inner.stop()
 
     async def let_go(self) -> None:
-        """Give back the activities that run, and close what stays in memory."""
-        for future in list(self._running):
+        """Give back the activities that run or were still to begin, and close what stays in memory."""
+        with self._lock:
+            self._leaving = True
+            running = list(self._running)
+        for future in running:
             future.cancel()
         if self._beginning is not None:
             self._beginning.cancel()
@@ -140,13 +146,18 @@ class Worker:
 
     def _act(self, name: str) -> sdk.Act:
         def act(instance_id: str, task: wire.Task) -> wire.Reply:
-            future = asyncio.run_coroutine_threadsafe(self._work(instance_id, name, task), self._loop)
-            self._running.add(future)
+            with self._lock:
+                # One that comes once all are given back would be waited for by nobody, and the stop wait for it.
+                if self._leaving:
+                    raise sdk.Abandoned(f"The worker stops before it does {name!r}.")
+                future = asyncio.run_coroutine_threadsafe(self._work(instance_id, name, task), self._loop)
+                self._running.add(future)
             try:
                 return future.result()
             except concurrent.futures.CancelledError as error:
                 raise sdk.Abandoned(f"The worker stops while it does {name!r}.") from error
             finally:
-                self._running.discard(future)
+                with self._lock:
+                    self._running.discard(future)
 
         return act
