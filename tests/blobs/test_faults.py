@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -135,6 +136,30 @@ async def test_requests_to_the_account_are_not_written_to_the_log(
     await container.open()
     await container.close()
     assert [record.name for record in caplog.records if record.name.startswith("azure")] == []
+
+
+async def test_what_is_under_way_when_a_container_is_closed_fails_and_is_waited_for_no_longer(
+    azurite: emulator.Azurite,
+) -> None:
+    """Whoever waits does so on another thread or loop than the one that ends."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        container = azurite.container(port=silent.getsockname()[1])
+        store = blob_store.BlobPayloadStore(container)
+        waiting = [
+            asyncio.create_task(store.put("r", BLOBS)),
+            asyncio.create_task(asyncio.to_thread(store.read, "r", BLOBS[0].digest)),
+        ]
+        connections = [(await asyncio.wait_for(loop.sock_accept(silent), 20))[0] for _ in waiting]
+        async with asyncio.timeout(20):
+            await container.close()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+        for connection in connections:
+            connection.close()
+
+    assert [type(error) for error in ended] == [errors.HubError, errors.HubError]
+    assert "was closed before it had answered" in str(ended[0])
 
 
 async def test_a_container_is_used_from_many_loops(azurite: emulator.Azurite) -> None:

@@ -7,12 +7,14 @@ activities come on loops and threads of the worker's choosing.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import hashlib
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from perdure import errors, loops
@@ -58,6 +60,21 @@ def name_of(task_hub: str) -> str:
     return f"{_PREFIX}{clean}{'-' if clean else ''}{hashlib.sha256(task_hub.encode()).hexdigest()[:8]}"
 
 
+class _Line:
+    """A client, and the loop that it lives on; opened when it is first needed, and never again once it is closed."""
+
+    def __init__(self) -> None:
+        self.loop = loops.Loop("perdure-blobs")
+        self.opening = asyncio.Lock()
+        self.client: Any = None
+        self.credential: Any = None
+
+    async def hang_up(self) -> None:
+        for opened in (self.client, self.credential):
+            if opened is not None:
+                await opened.close()
+
+
 class Container:
     """One container.
 
@@ -73,10 +90,8 @@ class Container:
         self.name = name
         self._backoff_seconds: Any = backoff_seconds
         self._account = account
-        self._loop = loops.Loop("perdure-blobs")
-        self._client: Any = None
-        self._credential: Any = None
-        self._opening = asyncio.Lock()
+        self._lock = threading.Lock()
+        self._line = _Line()
 
     async def open(self) -> None:
         """Make the container if it is not there.
@@ -98,30 +113,53 @@ class Container:
             raise
 
     async def close(self) -> None:
-        """End the connections and the thread; what comes after opens them anew."""
-        await asyncio.to_thread(self._loop.close, self._hang_up)
+        """End the connections and the thread; what is under way fails, what comes after opens them anew."""
+        with self._lock:
+            line, self._line = self._line, _Line()
+        await line.loop.aclose(line.hang_up)
 
     async def do(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Do something with the client, an ``azure.storage.blob.aio.ContainerClient``, from any loop.
 
         Raises:
-            HubError: If the account cannot be reached or refuses.
+            HubError: If the account cannot be reached or refuses, or the container is closed meanwhile.
         """
-        return await self._loop.call(self._work(work))
+        with self._open():
+            return await asyncio.wrap_future(self._begin(work))
 
     def do_now(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Do the same, and wait for it on this thread."""
-        return self._loop.call_now(self._work(work))
+        with self._open():
+            return self._begin(work).result()
 
-    async def _work(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    def _begin(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+        # With the lock held, so that it is not begun on a line that is closed just now.
+        with self._lock:
+            return self._line.loop.begin(self._work(self._line, work))
+
+    async def _work(self, line: _Line, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         async with self._told():
-            async with self._opening:
-                if self._client is None:
+            async with line.opening:
+                if line.client is None:
                     # Opened here: requests that open it at once leave connections behind that nobody closes.
-                    self._client = await self._connect().__aenter__()
-            return await work(self._client)
+                    line.client = await self._connect(line).__aenter__()
+            return await work(line.client)
 
-    def _connect(self) -> Any:
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Say that the container was closed."""
+        try:
+            yield
+        except loops.Closed:
+            raise errors.HubError(
+                f"The {self._where} was closed before it had answered.", "Ask again once the host is up."
+            ) from None
+
+    @property
+    def _where(self) -> str:
+        return f"container {self.name!r} of {self._account.url}"
+
+    def _connect(self, line: _Line) -> Any:
         options: dict[str, Any] = {
             "api_version": API_VERSION,
             "retry_policy": _Retry(initial_backoff=self._backoff_seconds, retry_total=ATTEMPTS - 1),
@@ -137,26 +175,17 @@ class Container:
         try:
             if self._account.connection:
                 return aio.ContainerClient.from_connection_string(self._account.connection, self.name, **options)
-            self._credential = _credential(self._account)
-            return aio.ContainerClient(self._account.url, self.name, credential=self._credential, **options)
+            line.credential = _credential(self._account)
+            return aio.ContainerClient(self._account.url, self.name, credential=line.credential, **options)
         except ValueError as error:
             raise errors.UsageError(
                 f"The storage account cannot be used: {error}", f"Look at {storage_account.SETTING}."
             ) from None
 
-    async def _hang_up(self) -> None:
-        hung_up = self._client, self._credential
-        # What comes after is on another loop, for which nothing of this one is good.
-        self._client = self._credential = None
-        self._opening = asyncio.Lock()
-        for opened in hung_up:
-            if opened is not None:
-                await opened.close()
-
     @asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
         """Say what is wrong with the account in words that help."""
-        where = f"container {self.name!r} of {self._account.url}"
+        where = self._where
         try:
             yield
         except exceptions.HttpResponseError as error:
