@@ -197,12 +197,12 @@ class Writer(Generic[Item]):
         return apsw.SQLITE_OK
 
     def _checkpoint(self, mode: str) -> None:
-        self._log_bytes = 0
-        if self._connection is None:
-            return
         try:
             with self._guard:
-                self._connection.execute(statements.text(f"checkpoint_{mode}")).fetchall()
+                self._log_bytes = 0
+                # Looked at under the guard: a commit that fails on the loop's thread takes it away.
+                if self._connection is not None:
+                    self._connection.execute(statements.text(f"checkpoint_{mode}")).fetchall()
         except apsw.Error as error:
             # The log stays and is tried again after the next commit.
             log.warning("The hub's log could not be moved into its file: %s", error)

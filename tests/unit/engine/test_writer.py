@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -142,3 +143,37 @@ async def test_later_batches_of_one_commit_have_the_last_word(desk: Desk) -> Non
     assert home.execute("SELECT count(*) FROM entities").fetchall() == [(0,)]
     assert home.execute("SELECT count(*) FROM payloads").fetchall() == [(0,)]
     home.close()
+
+
+class Barrier:
+    """A lock that says when somebody stands before it, and lets in whom it is told to."""
+
+    def __init__(self) -> None:
+        self.before = threading.Semaphore(0)
+        self.may = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.before.release()
+        self.may.acquire()
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+async def test_a_commit_that_fails_on_the_loop_just_as_the_log_is_to_be_moved_does_not_end_the_writer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection away; who came after it would wait for a thread that is dead."""
+    monkeypatch.setattr(writer, "IDLE_SECONDS", 0.01)
+    barrier = Barrier()
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.writer, "_guard", barrier)
+        desk.writer.put(history((1, 1)))
+        barrier.may.release()
+        await desk.settled(1)
+        for _ in ("the commit", "the log"):
+            assert await asyncio.to_thread(barrier.before.acquire, timeout=lab.PATIENCE_SECONDS)
+        desk.writer._disconnect()
+    barrier.may.release()
+    desk.writer.put(history((2, 1)))
+    await desk.settled(2)
+    assert desk.told[1][1] is None
