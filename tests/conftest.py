@@ -1,14 +1,24 @@
-"""Where CI=true, a test that was skipped is a test that failed: what was not run has not been shown to hold."""
+"""What holds for all tests.
+
+Where CI=true, a test that was skipped is a test that failed: what was not run has not been shown to hold. A coroutine
+that waits for ever is a failure too, and says where it waits.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
+import functools
+import inspect
 import os
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
+import _pytest.faulthandler
 import pytest
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+LONGEST_TEST_SECONDS = 120.0
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
@@ -52,6 +62,37 @@ def _replay_everywhere() -> None:
         begin(self, *args, **{"replay": True, **options})
 
     host.LocalHost.__init__ = replaying  # type: ignore[method-assign]  # what --replay is for
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    if (
+        isinstance(item, pytest.Function)
+        and inspect.iscoroutinefunction(item.obj)
+        and not item.get_closest_marker("soak")
+    ):
+        item.obj = _bounded(item.obj)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    # Pytest bounds the whole of a test, until it fails: what it then leaves behind may keep it from ending.
+    seconds = float(item.config.getini("faulthandler_timeout") or 0)
+    if seconds:
+        told = item.config.stash[_pytest.faulthandler.fault_handler_stderr_fd_key]
+        exits = item.config.getini("faulthandler_exit_on_timeout")
+        faulthandler.dump_traceback_later(seconds, exit=exits, file=told)
+    return (yield)
+
+
+def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def run(*args: Any, **given: Any) -> None:
+        async with asyncio.timeout(LONGEST_TEST_SECONDS):
+            await test(*args, **given)
+
+    return run
 
 
 @pytest.hookimpl(wrapper=True)

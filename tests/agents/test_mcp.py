@@ -297,6 +297,6 @@ def test_the_package_is_loaded_only_where_an_agent_is_a_tool() -> None:
         "import sys; import perdure.hosts.local.host; from perdure import AgentFunctionApp; AgentFunctionApp\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0] in ('mcp', 'mcp_types')))"
     )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
 
     assert found.stdout.strip() == "[]"

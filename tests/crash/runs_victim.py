@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import faulthandler
 import hashlib
 import itertools
 import os
@@ -36,6 +37,9 @@ LARGE_BYTES = {1: 1 << 20, 2: 100_000}
 """What an executor writes in each round; both sizes go to the file of large payloads."""
 
 WORKFLOW = "mill"
+
+LIFE_SECONDS = 60.0
+"""A life that takes longer is stuck: it ends as failed, and says where its threads are."""
 
 
 class Life(msgspec.Struct):
@@ -253,6 +257,7 @@ def _die(life: Life) -> Never:
     global _life  # noqa: PLW0603  # one process, one life
     _life = life
     code = 1
+    faulthandler.dump_traceback_later(LIFE_SECONDS, exit=True)
     try:
         _tell_steps()
         if life.commit:

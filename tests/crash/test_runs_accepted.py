@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import threading
 
@@ -44,11 +45,13 @@ def test_killed_right_after_the_answer_a_run_goes_on(folder: pathlib.Path, size:
 
 def test_killed_among_many_starts_all_that_were_answered_come_to_their_end(folder: pathlib.Path) -> None:
     accepted: list[str] = []
-    enough = threading.Event()
+    numbers = itertools.count()
+    enough, killed = threading.Event(), threading.Event()
 
     def keep_starting(url: str, who: int) -> None:
-        for number in range(1_000_000):
-            run = f"{who}-{number}"
+        # Another host may soon listen on the same port.
+        while not killed.is_set():
+            run = f"{who}-{next(numbers)}"
             try:
                 answer = served.post(url, "y" * 2_000, run_id=run)
             except httpx.TransportError:
@@ -64,8 +67,10 @@ def test_killed_among_many_starts_all_that_were_answered_come_to_their_end(folde
             starter.start()
         assert enough.wait(served.PATIENCE_SECONDS), host.output
         host.kill()
+        killed.set()
         for starter in starters:
-            starter.join()
+            starter.join(served.PATIENCE_SECONDS)
+            assert not starter.is_alive()
     with served.start(folder) as host:
         for run in accepted:
             assert served.finished(host.url, run)["output"] == ["yyyyyyyyyy, 2000 characters"]

@@ -12,6 +12,8 @@ from tests.workflow import support
 
 from perdure.hosts.local import host as local
 
+PATIENCE_SECONDS = 30.0
+
 
 class Middle(programs.Log):
     """Says when so many deliveries were begun."""
@@ -59,7 +61,7 @@ async def compare(
         async with make_host(support.app_of(programs.build(program, middle)), seed) as host:
             run = await host.start("program", program.value)
             if crash:
-                await middle.reached.wait()
+                await asyncio.wait_for(middle.reached.wait(), PATIENCE_SECONDS)
                 await host.crash()
                 await host.restart()
             if expected.failure is not None:

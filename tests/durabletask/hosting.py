@@ -17,6 +17,8 @@ from perdure.hosts.local import host as local
 from perdure.hosts.local import settings as settings_of
 from perdure.hosts.replay import runs, sessions
 
+JOIN_SECONDS = 60.0
+
 _stopping: list[threading.Thread] = []
 
 
@@ -33,7 +35,9 @@ async def kill(scheduler: Scheduler, killed: worker.Worker) -> None:
 def join() -> None:
     """Wait for the workers that were killed."""
     while _stopping:
-        _stopping.pop().join()
+        thread = _stopping.pop()
+        thread.join(JOIN_SECONDS)
+        assert not thread.is_alive(), "a worker that was killed does not stop: something it does is waited for"
 
 
 class SchedulerHost:

@@ -87,7 +87,9 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: pathlib.Path) -> No
     (tmp_path / "function_app.py").write_text(WORKFLOW)
     without = "import sys; sys.modules['durabletask'] = None; from perdure import cli; cli.main()"
     arguments = ["worker", "--scheduler", "http://127.0.0.1:1", "--taskhub", "hub", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", without, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", without, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == cli.USAGE, done.stderr
     assert "pip install 'perdure[durabletask]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -49,7 +49,7 @@ class Gate:
         with self._news:
             self._came.setdefault(name, set()).add(int(pid))
             self._news.notify_all()
-        self._opened.wait()
+        self._opened.wait(PATIENCE_SECONDS)
 
     def came(self, name: str) -> set[int]:
         """Wait until somebody of this name has come; gives the ids of the processes that have."""

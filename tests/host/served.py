@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 
 PATIENCE_SECONDS = 30.0
+RUN_SECONDS = 60.0
+"""How long a run's events are waited for: a run that is stuck goes on to say that its host is there."""
 
 # Made once: each client makes a TLS context, which takes longer than what is measured here.
 http = httpx.Client(
@@ -128,7 +130,8 @@ class Served:
     def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; gives the exit code."""
         code = self.process.wait(seconds)
-        self._reader.join()
+        self._reader.join(seconds)
+        assert not self._reader.is_alive(), f"it has ended, and its output is held open by another:\n{self.output}"
         return code
 
     def kill(self) -> None:
@@ -200,8 +203,12 @@ def status(url: str, run_id: str, workflow: str = "flow") -> dict[str, Any]:
 
 def events(url: str, run_id: str, workflow: str = "flow") -> Iterator[str]:
     """Give the lines of a run's event stream as they come."""
+    deadline = time.monotonic() + RUN_SECONDS
     with http.stream("GET", f"{url}/workflow/{workflow}/events/{run_id}") as stream:
-        yield from stream.iter_lines()
+        for line in stream.iter_lines():
+            # A heartbeat comes now and then, so this is looked at, whatever the run does.
+            assert time.monotonic() < deadline, f"no end of the events of {status(url, run_id, workflow)}"
+            yield line
 
 
 def finished(url: str, run_id: str, workflow: str = "flow") -> dict[str, Any]:

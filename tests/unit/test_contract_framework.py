@@ -134,7 +134,7 @@ def test_a_name_that_moved_is_a_clear_error_at_import() -> None:
     script = (
         "import agent_framework._workflows._state as state\ndel state.State.commit\nimport perdure.workflow.graph\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
     assert last.startswith("ImportError: perdure cannot host workflows of agent-framework-core")

@@ -25,16 +25,31 @@ pytest.skip("no browser here", allow_module_level=True)
 """
 
 
-def run_pytest(folder: pathlib.Path, source: str, ci: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text(CONFTEST.read_text())
+def run_pytest(
+    folder: pathlib.Path, source: str, ci: str, ini: str = "", *, longest: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run tests with the configuration of these, in a folder of their own.
+
+    Args:
+        folder: The folder.
+        source: The tests.
+        ci: What ``CI`` says.
+        ini: How pytest is set up.
+        longest: How long a coroutine may take, seconds.
+    """
+    conftest = CONFTEST.read_text()
+    bound = "LONGEST_TEST_SECONDS = 120.0"
+    assert bound in conftest
+    (folder / "conftest.py").write_text(conftest.replace(bound, f"LONGEST_TEST_SECONDS = {longest}"))
     (folder / "test_it.py").write_text(source)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(folder)],
         env={**os.environ, "CI": ci},
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 

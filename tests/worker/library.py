@@ -76,7 +76,10 @@ class Worker:
         self._input, self._output = self._process.stdin, self._process.stdout
         self._lock = threading.Lock()
         self._waiting: dict[str, concurrent.futures.Future[Any]] = {}
-        first = json.loads(self._output.readline() or '{"error": "the worker ended"}')
+        patience = threading.Timer(PATIENCE_SECONDS, self._process.kill)
+        patience.start()
+        first = json.loads(self._output.readline() or '{"error": "the worker ended, or did not begin in time"}')
+        patience.cancel()
         if "error" in first:
             self.close()
             raise Refused(first["error"])
@@ -91,6 +94,11 @@ class Worker:
             self._input.write(json.dumps({"id": invocation, "function": function.id, "inputs": inputs}) + "\n")
             self._input.flush()
         return future
+
+    async def call(self, function: Function, inputs: Mapping[str, Any]) -> Any:
+        """Invoke a function and wait for what it gave."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await asyncio.wrap_future(self.begin(function, inputs))
 
     def close(self) -> None:
         self._process.kill()
@@ -208,7 +216,7 @@ def _handle(worker: Worker, function: Function) -> Callable[[str], str]:
 
 def _operate(worker: Worker, function: Function) -> Callable[..., Any]:
     async def operate(body: str) -> str:
-        value = await asyncio.wrap_future(worker.begin(function, {function.trigger["name"]: {"string": body}}))
+        value = await worker.call(function, {function.trigger["name"]: {"string": body}})
         found: str = value.get("string") or value["json"]
         return found
 
@@ -218,7 +226,7 @@ def _operate(worker: Worker, function: Function) -> Callable[..., Any]:
 def _perform(worker: Worker, function: Function) -> Callable[..., Any]:
     async def perform(**given: Any) -> Any:
         inputs = {function.trigger["name"]: {"json": json.dumps(given[function.trigger["name"]])}}
-        value = await asyncio.wrap_future(worker.begin(function, inputs))
+        value = await worker.call(function, inputs)
         return None if value is None else json.loads(value.get("string") or value["json"])
 
     return perform
@@ -238,7 +246,7 @@ def _answer(worker: Worker, function: Function) -> Callable[..., Any]:
         inputs = {function.trigger["name"]: {"http": http}}
         if function.client:
             inputs[function.client] = {"string": given[function.client]}
-        value = (await asyncio.wrap_future(worker.begin(function, inputs)))["http"]
+        value = (await worker.call(function, inputs))["http"]
         (body,) = (value["body"] or {"bytes": ""}).items()
         found = base64.b64decode(body[1]) if body[0] == "bytes" else body[1].encode()
         return func.HttpResponse(found, status_code=int(value["status"]), headers=value["headers"])
@@ -253,7 +261,7 @@ def _use(worker: Worker, function: Function, kind: str) -> Callable[..., Any]:
             parameter: {kind: given[parameter].get_body().decode()},
             function.client: {"string": given[function.client]},
         }
-        value = await asyncio.wrap_future(worker.begin(function, inputs))
+        value = await worker.call(function, inputs)
         return func.HttpResponse("" if value is None else value["string"])
 
     return use

@@ -108,7 +108,7 @@ def refused(folder: pathlib.Path) -> dict[str, str]:
     """What the worker said of each app; nothing of those that it took."""
     script = pathlib.Path(__file__).with_name("indexing.py")
     command = [str(library.PYTHON), str(script), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return dict(zip(APPS, (said[module] for module in sorted(said)), strict=True))

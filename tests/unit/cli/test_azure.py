@@ -17,7 +17,7 @@ from perdure.deployment import provenance
 def perdure(*args: object, **environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AzureWeb", "TASKHUB"))}
     command = [sys.executable, "-m", "perdure.cli", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env={**kept, **environ}, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env={**kept, **environ}, check=False, timeout=120)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 
 import apsw
 import pytest
@@ -74,6 +75,8 @@ def test_a_hub_in_use_by_another_process_is_refused_with_its_pid(tmp_path: pathl
     owner = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    patience = threading.Timer(30, owner.kill)
+    patience.start()
     with owner:
         assert owner.stdin is not None and owner.stdout is not None
         assert owner.stdout.readline() == "open\n"
@@ -81,6 +84,7 @@ def test_a_hub_in_use_by_another_process_is_refused_with_its_pid(tmp_path: pathl
             hub.open_hub(tmp_path)
         owner.kill()
         owner.wait()
+    patience.cancel()
     home = hub.open_hub(tmp_path)
     assert (tmp_path / hub.LOCK_FILE).read_text().strip() == str(os.getpid())
     home.release()
