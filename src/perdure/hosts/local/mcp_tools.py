@@ -17,7 +17,7 @@ from mcp.server import lowlevel, streamable_http_manager, transport_security
 
 from perdure import _version
 from perdure.agents import hosted
-from perdure.hosts.local import web
+from perdure.hosts.local import asgi
 from perdure.routes import problems, sessions, tool_calls
 
 PATH: Final = "/runtime/webhooks/mcp"
@@ -73,7 +73,7 @@ class Tools:
         async with self._manager.run():
             yield
 
-    async def __call__(self, scope: web.Scope, receive: web.Receive, send: web.Send) -> None:
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer a request."""
         if scope["method"] not in METHODS:
             # There is nothing that this host says unasked, and no session that could be ended.

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote
+from typing import Protocol
+from urllib.parse import unquote
 
 from perdure import tracing
+from perdure.hosts.local import asgi
 from perdure.hosts.local import cors as origins
 from perdure.hosts.local import names as host_names
 from perdure.routes import messages, problems, table
 from perdure.routes import site as sites
 
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-
-LINGER_SECONDS = 2.0
-"""How long a refused body is still read (and dropped), so that its sender gets to see the refusal."""
-
 logger = logging.getLogger("perdure.http")
-
-
-class Disconnected(Exception):
-    """The client left before its request was whole."""
 
 
 class Beside(Protocol):
@@ -65,7 +54,7 @@ class Mounted(Protocol):
         """Be ready to serve."""
         ...
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer a request.
 
         Raises:
@@ -101,40 +90,40 @@ class Application:
         self._cors = cors or origins.Cors()
         self._prefix = f"/{site.prefix}/" if site.prefix else "/"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Answer one connection's request."""
         if scope["type"] != "http":
             return
-        headers = _headers(scope["headers"])
+        headers = asgi.headers_of(scope["headers"])
         shared = self._cors.headers(headers.get("origin", ""))
         try:
             if self._names.everywhere:
                 self._check_name(headers)
-            if self._mounted is not None and _raw_path(scope).rstrip("/").casefold() == self._mounted.path:
+            if self._mounted is not None and asgi.raw_path(scope).rstrip("/").casefold() == self._mounted.path:
                 self._check_name(headers)
                 await self._pass_on(self._mounted, scope, headers, shared, receive, send)
                 return
             route, params = self._match(scope)
             if route.method != "GET":
                 self._check_origin(scope, headers)
-            body = await _body(receive, headers, self.site.body_limit)
+            body = await asgi.body_of(receive, headers, self.site.body_limit)
         except problems.Problem as problem:
-            await _refuse(problems.reply(problem), shared, receive, send, scope["method"])
+            await asgi.refuse(problems.reply(problem), shared, receive, send, scope["method"])
             return
         except _Options as options:
             reply = self._cors.preflight(headers, options.allowed)
-            await _send(reply, shared, send, scope["method"])
+            await asgi.send_reply(reply, shared, send, scope["method"])
             return
-        except Disconnected:
+        except asgi.Disconnected:
             return
         request = messages.Request(
             method="GET" if scope["method"] == "HEAD" else scope["method"],
             path=scope["path"],
             params=params,
-            query=_query(scope["query_string"]),
+            query=asgi.query_of(scope["query_string"]),
             headers=headers,
             body=body,
-            origin=_origin(scope, headers),
+            origin=asgi.origin_of(scope, headers),
             client=scope["client"][0] if scope.get("client") else "",
         )
         await _while_connected(self._serve(route, request, shared, send, scope["method"]), receive)
@@ -142,18 +131,18 @@ class Application:
     async def _pass_on(
         self,
         mounted: Mounted,
-        scope: Scope,
+        scope: asgi.Scope,
         headers: Mapping[str, str],
         shared: Mapping[str, str],
-        receive: Receive,
-        send: Send,
+        receive: asgi.Receive,
+        send: asgi.Send,
     ) -> None:
         if scope["method"] == "OPTIONS":
             raise _Options(", ".join(sorted({*mounted.methods, "OPTIONS"})))
         self._check_origin(scope, headers)
         added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in shared.items()]
 
-        async def send_with_shared(event: Event) -> None:
+        async def send_with_shared(event: asgi.Event) -> None:
             if event["type"] == "http.response.start" and added:
                 event = {**event, "headers": [*event["headers"], *added]}
             await send(event)
@@ -165,13 +154,13 @@ class Application:
         if "host" in headers and not self._names.admit(headers["host"]):
             raise problems.unknown_host(headers["host"])
 
-    def _check_origin(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        own = (_origin(scope, headers), self.site.base_url)
+    def _check_origin(self, scope: asgi.Scope, headers: Mapping[str, str]) -> None:
+        own = (asgi.origin_of(scope, headers), self.site.base_url)
         if not self._cors.admits(headers.get("origin", ""), own):
             raise problems.foreign_origin(headers["origin"])
 
-    def _match(self, scope: Scope) -> tuple[table.Route, dict[str, str]]:
-        method, path = scope["method"], _raw_path(scope)
+    def _match(self, scope: asgi.Scope) -> tuple[table.Route, dict[str, str]]:
+        method, path = scope["method"], asgi.raw_path(scope)
         if self._beside is not None and (found := self._match_beside(self._beside, method, path)) is not None:
             return found
         if path == "/":
@@ -200,11 +189,11 @@ class Application:
         return beside.match(self.site, method, path, builtin)
 
     async def _serve(
-        self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: Send, method: str
+        self, route: table.Route, request: messages.Request, shared: Mapping[str, str], send: asgi.Send, method: str
     ) -> None:
         with tracing.attached(request.headers):
             reply = await table.answer(self.site, route, request)
-        await _send(reply, shared, send, method)
+        await asgi.send_reply(reply, shared, send, method)
 
 
 class _Options(Exception):
@@ -212,7 +201,7 @@ class _Options(Exception):
         self.allowed = allowed
 
 
-async def _while_connected(serving: Awaitable[None], receive: Receive) -> None:
+async def _while_connected(serving: Awaitable[None], receive: asgi.Receive) -> None:
     """Serve until done, or until the client leaves."""
     task = asyncio.current_task()
     gone = False
@@ -233,95 +222,3 @@ async def _while_connected(serving: Awaitable[None], receive: Receive) -> None:
             raise
     finally:
         watcher.cancel()
-
-
-async def _body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise problems.too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise Disconnected
-        part = event.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise problems.too_large(limit)
-        parts.append(part)
-        if not event.get("more_body", False):
-            return b"".join(parts) if len(parts) > 1 else part
-
-
-async def _refuse(reply: messages.Reply, shared: Mapping[str, str], receive: Receive, send: Send, method: str) -> None:
-    """Answer before the body was read, then drop what still comes for a while.
-
-    Closing a connection with unread data in it resets it, and the client may lose the answer.
-    """
-    body = b"" if method == "HEAD" or not isinstance(reply.body, bytes) else reply.body
-    await send(_head(reply, shared, len(body)))
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (event := await receive())["type"] == "http.request" and event.get("more_body", False):
-                pass
-    except TimeoutError:
-        pass
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _send(reply: messages.Reply, shared: Mapping[str, str], send: Send, method: str) -> None:
-    body = reply.body
-    if isinstance(body, bytes):
-        await send(_head(reply, shared, len(body)))
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-        return
-    try:
-        await send(_head(reply, shared, None))
-        if method != "HEAD":
-            async for part in body:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
-
-
-def _head(reply: messages.Reply, shared: Mapping[str, str], length: int | None) -> Event:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in shared.items()]
-    if length is not None and reply.status != 204:
-        headers.append((b"content-length", b"%d" % length))
-    return {"type": "http.response.start", "status": reply.status, "headers": headers}
-
-
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in raw:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
-
-
-def _query(raw: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if raw:
-        for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
-            found[name] = f"{found[name]},{value}" if name in found else value
-    return found
-
-
-def _raw_path(scope: Scope) -> str:
-    raw: bytes | None = scope.get("raw_path")
-    path: str = scope["path"] if raw is None else raw.decode("latin-1")
-    return path
-
-
-def _origin(scope: Scope, headers: Mapping[str, str]) -> str:
-    host = headers.get("host", "")
-    if not host or any(sign in host for sign in "/\\@?# \t"):
-        name, port = scope["server"][0], scope["server"][1]
-        host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-    return f"{scope['scheme']}://{host}"
