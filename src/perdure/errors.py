@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class PerdureError(Exception):
@@ -53,6 +54,11 @@ class InvalidInput(PerdureError):
         told = "; ".join(f"{pointer or '(the whole body)'}: {what}" for pointer, what in problems[:5])
         super().__init__(message or f"The body does not fit what is asked for: {told}.")
         self.errors = tuple(problems)
+
+    @classmethod
+    def at(cls, pointer: str, what: str) -> Self:
+        """Say that one place does not fit."""
+        return cls([(pointer, what)])
 
 
 class MalformedInput(InvalidInput):

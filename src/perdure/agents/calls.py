@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from agent_framework import AgentResponse, Content, Message, normalize_messages
 
 from perdure import errors
-from perdure.agents import requests
+from perdure.agents import requests, response_formats
 from perdure.payloads.codec import registry
 
 RUN: Final = "run"
@@ -70,7 +70,7 @@ def options_of(given: Mapping[str, Any] | None) -> Options:
                 "Set it where the agent is built."
             ) from None
     asked = options.response_format
-    if asked is not None and not isinstance(asked, Mapping) and not requests.is_model(asked):
+    if asked is not None and not isinstance(asked, Mapping) and not response_formats.is_model(asked):
         raise ValueError(f"response_format is {asked!r}; give a pydantic model or a JSON schema.")
     return options
 
@@ -151,19 +151,19 @@ def response(answered: Any, response_format: Any) -> AgentResponse[Any]:
 
 def _messages(given: Any) -> list[Message]:
     if not isinstance(given, list):
-        raise errors.InvalidInput([("/messages", "it must be a list of messages")])
+        raise errors.InvalidInput.at("/messages", "it must be a list of messages")
     found: list[Message] = []
     for place, item in enumerate(given):
         try:
             found.append(Message.from_dict(item))
         except Exception as error:
-            raise errors.InvalidInput([(f"/messages/{place}", f"it is no message: {error}")]) from error
+            raise errors.InvalidInput.at(f"/messages/{place}", f"it is no message: {error}") from error
     return found
 
 
 def _format(asked: Any) -> dict[str, Any]:
     """Write a response format; with a model's name goes its schema, for where the class cannot be had."""
-    if not requests.is_model(asked):
+    if not response_formats.is_model(asked):
         return dict(asked)
     module, _, qualname = registry.class_name(asked).partition(":")
     return {_KIND: _MODEL, "module": module, "qualname": qualname, "schema": asked.model_json_schema()}
@@ -176,4 +176,4 @@ def _format_of(written: Any, resolve: Callable[[str], type]) -> Any:
         found = resolve(f"{written.get('module')}:{written.get('qualname')}")
     except errors.CodecError:
         found = None
-    return found if requests.is_model(found) else written.get("schema")
+    return found if response_formats.is_model(found) else written.get("schema")

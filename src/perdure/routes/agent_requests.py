@@ -87,7 +87,7 @@ def _body(request: messages.Request) -> Mapping[str, Any]:
     except msgspec.DecodeError as error:
         raise errors.MalformedInput([("", f"it is not valid JSON: {error}")]) from None
     if not isinstance(body, dict):
-        raise errors.InvalidInput([("", "it must be an object")])
+        raise errors.InvalidInput.at("", "it must be an object")
     return body
 
 
@@ -103,7 +103,7 @@ def _session_id(request: messages.Request, body: Mapping[str, Any]) -> str | Non
         for name in _SESSION_NAMES:
             value = source.get(name)
             if isinstance(value, bool | list | dict):
-                raise errors.InvalidInput([(f"/{name}", "it must be a text")])
+                raise errors.InvalidInput.at(f"/{name}", "it must be a text")
             if value is not None and str(value).strip():
                 found[f"{name} in the {place}"] = str(value)
     if len(set(found.values())) > 1:
@@ -117,7 +117,7 @@ def _key(request: messages.Request, body: Mapping[str, Any]) -> str | None:
     header = request.headers.get("idempotency-key", "").strip().strip('"')
     value = body.get("correlation_id")
     if value is not None and not isinstance(value, str):
-        raise errors.InvalidInput([("/correlation_id", "it must be a text")])
+        raise errors.InvalidInput.at("/correlation_id", "it must be a text")
     given = {part for part in (header, (value or "").strip()) if part}
     if len(given) > 1:
         raise problems.Problem(400, "Idempotency-Key and correlation_id disagree. Give one.", kind="invalid-parameter")
@@ -150,5 +150,5 @@ def _flag(body: Mapping[str, Any], name: str, default: bool) -> bool:
         return default
     told = parameters.truth(value)
     if told is None:
-        raise errors.InvalidInput([(f"/{name}", "it must be true or false")])
+        raise errors.InvalidInput.at(f"/{name}", "it must be true or false")
     return told
