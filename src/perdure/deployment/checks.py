@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,7 +13,7 @@ import msgspec
 from packaging import requirements, utils
 
 from perdure import errors
-from perdure.deployment import folder, provenance
+from perdure.deployment import folder, provenance, requirement_lines
 from perdure.payloads.stores import storage_account
 
 PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
@@ -28,9 +28,6 @@ _SOURCES: Final = Path(__file__).parents[1]
 _HUB: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 _BUNDLE_VERSION: Final = re.compile(r"[\[(]\s*(\d+)")
 _SECRET_NAME: Final = re.compile(r"(?i)(key|secret|token|password|connection_?string)$")
-_WHEEL: Final = re.compile(
-    r"(?P<path>\S*?(?P<name>[\w.]+)-[\w.+!]+(?:-[\w.]+){3,4}\.whl)(?P<extras>\[[^\]]*\])?(?:\s|$)"
-)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,10 +54,10 @@ def of_folder(app: folder.Folder, environ: Mapping[str, str]) -> list[Finding]:
 
 def of_perdure(app: folder.Folder, origin: provenance.Origin) -> Findings:
     """Look whether the app would be published with the perdure that runs here."""
-    own = [line for line in app.requirements or () if is_of(line, "perdure")]
+    own = [line for line in app.requirements or () if requirement_lines.is_of(line, "perdure")]
     command = origin.command(app.path)
     for line in own:
-        wheel = _WHEEL.match(line)
+        wheel = requirement_lines.WHEEL.match(line)
         if wheel is None:
             if not origin.is_release and " @ " not in line:
                 yield _error(
@@ -173,7 +170,7 @@ def _requirements(app: folder.Folder, environ: Mapping[str, str]) -> Findings:
     if app.requirements is None:
         yield _error("There is no requirements.txt: nothing would be installed.", "Run `perdure azure init`.")
         return
-    named = list(_required(app.requirements))
+    named = list(requirement_lines.named_in(app.requirements))
     own = [item for item in named if utils.canonicalize_name(item.name) == "perdure"]
     if not own:
         yield _error("requirements.txt does not name perdure.", "Run `perdure azure init`: it adds the line.")
@@ -187,7 +184,7 @@ def _requirements(app: folder.Folder, environ: Mapping[str, str]) -> Findings:
 
 def _undeclared(app: folder.Folder, named: list[requirements.Requirement]) -> Findings:
     """What the code imports, is installed here, and would not be there."""
-    there = _closure(named)
+    there = requirement_lines.closure(named)
     packages = metadata.packages_distributions()
     for module, file in app.imports.items():
         if module in sys.stdlib_module_names or module in ("function_app", "perdure"):
@@ -256,53 +253,6 @@ _CHECKS: Final[tuple[Callable[[folder.Folder, Mapping[str, str]], Findings], ...
 )
 
 _ON_AZURE: Final = "On Azure: az functionapp config appsettings set."
-
-
-def _required(lines: tuple[str, ...]) -> Iterator[requirements.Requirement]:
-    """Read the lines that name a package; a wheel beside the app counts as the package that it is."""
-    for line in lines:
-        if line.startswith("-"):
-            continue
-        wheel = _WHEEL.match(line)
-        named = f"{wheel['name']}{wheel['extras'] or ''}" if wheel else line.partition(" #")[0]
-        try:
-            yield requirements.Requirement(named)
-        except requirements.InvalidRequirement:
-            continue
-
-
-def pin_of(line: str) -> str:
-    """Give the versions that a line of requirements allows, as it says it."""
-    return "".join(str(item.specifier) for item in _required((line,)))
-
-
-def is_of(line: str, name: str) -> bool:
-    """Say whether a line of requirements names a package."""
-    return any(utils.canonicalize_name(item.name) == name for item in _required((line,)))
-
-
-def extras_of(line: str) -> set[str]:
-    """Give the extras that a line of requirements asks for."""
-    return {extra for item in _required((line,)) for extra in item.extras}
-
-
-def _closure(named: Iterable[requirements.Requirement]) -> set[str]:
-    """The distributions that installing some brings, as far as they are installed here."""
-    found: set[tuple[str, str]] = set()
-    waiting = [(utils.canonicalize_name(item.name), extra) for item in named for extra in ("", *item.extras)]
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in found:
-            continue
-        found.add((name, extra))
-        try:
-            needed = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for item in map(requirements.Requirement, needed):
-            if item.marker is None or item.marker.evaluate({"extra": extra}):
-                waiting += [(utils.canonicalize_name(item.name), each) for each in ("", *item.extras)]
-    return {name for name, _ in found}
 
 
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:

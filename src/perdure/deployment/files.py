@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perdure import errors
-from perdure.deployment import arm, checks, folder, provenance
+from perdure.deployment import arm, checks, folder, provenance, requirement_lines
 from perdure.hosts.local import jsonc
 
 DEFAULT_HUB: Final = "perdure"
@@ -130,16 +130,17 @@ def _add_requirement(target: Path, app: folder.Folder, wheel: Path | None, origi
     elif origin.wheel is not None and origin.wheel.is_file():
         _copy(origin.wheel, target)
     lines = list(app.requirements or ())
-    own = [item for item in lines if checks.is_of(item, "perdure")]
-    extras = sorted({"azure"}.union(*(checks.extras_of(item) for item in own)))
+    own = [item for item in lines if requirement_lines.is_of(item, "perdure")]
+    extras = sorted({"azure"}.union(*(requirement_lines.extras_of(item) for item in own)))
     line = line.replace("[azure]", f"[{','.join(extras)}]", 1)
     if line.startswith("perdure[") and "@" not in line:
-        line += "".join(checks.pin_of(item) for item in own)
+        line += "".join(requirement_lines.pin_of(item) for item in own)
     if line in lines:
         return f"kept    {path.name}: it has {line}"
     # What somebody pinned, or what an index has, is theirs to choose.
     bare = all(re.fullmatch(r"perdure(\[[^\]]*\])?", item) for item in own)
-    if own and wheel is None and (origin.is_release or not bare) and all("azure" in checks.extras_of(o) for o in own):
+    suits = all("azure" in requirement_lines.extras_of(item) for item in own)
+    if own and wheel is None and (origin.is_release or not bare) and suits:
         return f"kept    {path.name}: it has {own[0]}"
     text = path.read_text(encoding="utf-8-sig") if app.requirements is not None else ""
     # A line that names perdure gives way: two would be installed against each other.
