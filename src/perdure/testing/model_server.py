@@ -19,6 +19,8 @@ from perdure.testing import script, wire
 
 ToolCall = wire.ToolCall
 
+GRACE_SECONDS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -95,7 +97,15 @@ class ModelServer:
                 routing.Route("/v1/responses", self._responses, methods=["POST"]),
             ]
         )
-        config = uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", ws="none", loop="asyncio")
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="critical",
+            lifespan="off",
+            ws="none",
+            loop="asyncio",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="perdure-model-server", daemon=True
@@ -118,7 +128,10 @@ class ModelServer:
         return self
 
     def close(self) -> None:
-        """Let go of replies that wait, and stop."""
+        """Let go of replies that wait, finish what is being answered for a few seconds at most, and stop.
+
+        The client may be on the loop that this blocks, amid a request that it can then never finish.
+        """
         with self._lock:
             self._closed = True
             for event in self._waits:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import urllib.parse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -132,6 +134,20 @@ async def test_closing_lets_go_of_what_waits() -> None:
         await asyncio.to_thread(reached.wait)
         await asyncio.to_thread(server.close)
         assert (await task).text == "never asked for"
+
+
+def test_closing_does_not_wait_for_a_client_that_never_finishes_its_request() -> None:
+    """Such as one on the loop that closes the server, and so cannot."""
+    server = ModelServer().start()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: here\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    address = urllib.parse.urlsplit(server.base_url)
+    with socket.create_connection((str(address.hostname), address.port or 0), timeout=20) as client:
+        client.sendall(head)
+        assert client.recv(100).startswith(b"HTTP/1.1 100"), "the body is not waited for yet"
+        closing = threading.Thread(target=server.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
 
 
 def test_a_call_past_the_script_is_refused_in_words() -> None:
