@@ -119,11 +119,16 @@ async def test_a_container_that_is_deleted_under_a_run_holds_it_up_and_loses_not
             kept.delete_container()
             place.gate.open()
             refused = await client.post("/workflow/flow/run?runId=other", content="x")
+            unhealthy = await client.get("/health")
             await until(client, waiting_for("is not there"))
             kept.create_container()
             for name, body in saved:
                 kept.upload_blob(name, body)
         status = await until(client, ended)
+        await polling.until(
+            lambda: client.get("/health"), lambda answer: answer.status_code == 200, library.PATIENCE_SECONDS
+        )
+    assert unhealthy.status_code == 503
     assert refused.status_code == 503
     assert "is not there" in refused.json()["error"]
     assert status["output"] == ["10005 10000"]

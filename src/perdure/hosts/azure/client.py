@@ -21,6 +21,7 @@ from perdure.workflow import protocol
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
+HEALTH_SECONDS: Final = 2.0
 
 _STATUSES: Final[dict[str, runs.Status]] = {
     "Running": "Running",
@@ -113,7 +114,10 @@ class DurableClient:
     async def trouble(self) -> str | None:
         """Say why the engine does not answer; None where it does."""
         try:
-            await self._status("perdure-health")
+            async with asyncio.timeout(HEALTH_SECONDS):
+                await self._status("perdure-health")
+        except TimeoutError:
+            return f"The Durable Functions extension has not answered within {HEALTH_SECONDS:g} s."
         except errors.HubError as error:
             return str(error)
         return None

@@ -62,7 +62,14 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
         return sites.of(
             app,
             told,
-            runs.ReplayRuns(engine, kept, kept, hosted.bounds, inline_bytes=orchestration.CALL_LIMIT_BYTES),
+            runs.ReplayRuns(
+                engine,
+                kept,
+                kept,
+                hosted.bounds,
+                inline_bytes=orchestration.CALL_LIMIT_BYTES,
+                storage_trouble=kept.trouble,
+            ),
             hosted.sessions(entities.DurableEntities(inner)),
             # A function answers once: the stream is to end while somebody is there to read it.
             stream_wait_seconds=app.agent_wait_seconds,

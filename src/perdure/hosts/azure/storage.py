@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from perdure import errors
 from perdure.payloads import refs
-from perdure.payloads.stores import blob_container, blob_store, storage_account
+from perdure.payloads.stores import blob_container, blob_health, blob_store, storage_account
 
 SITE: Final = "WEBSITE_SITE_NAME"
 """The setting in which App Service has the app's name."""
@@ -25,11 +26,21 @@ class Storage:
         self._name = blob_container.name_of(task_hub)
         self._container: blob_container.Container | None = None
         self._opened = False
+        self._health: blob_health.Health | None = None
 
     async def close(self) -> None:
         """Hang up."""
         if self._container is not None:
             await self._container.close()
+
+    async def trouble(self) -> str | None:
+        """Say why it cannot be had; None where it can."""
+        if self._health is None:
+            try:
+                self._health = blob_health.Health(self._found(), lambda: self._opened)
+            except errors.PerdureError as error:
+                return str(error)
+        return await self._health.trouble()
 
     async def put(self, owner: str, blobs: Iterable[refs.Blob]) -> None:
         """Store blobs."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from perdure import app as apps
@@ -17,6 +20,9 @@ from perdure.payloads.stores import folder_store
 from perdure.workflow import addresses, hosted, protocol, values
 
 BLOB = "blob"
+
+FOLDER_SECONDS: Final = 2.0
+"""How long the folder of payloads, which may be on another machine, has to say that it is there."""
 
 INLINE: Final = values.Inline(message=1536, state=256, executor=1536, delta=2048)
 """To write a blob costs more than a dozen actions, whatever is in those; what a step takes stays small."""
@@ -31,11 +37,13 @@ class Stores(NamedTuple):
         payloads: The payloads.
         records: The records.
         container: What is to be opened and closed; None where nothing is.
+        trouble: Says why they cannot be had; None where that is not asked.
     """
 
     payloads: store.PayloadStore
     records: records.RecordStore
     container: Any = None
+    trouble: Callable[[], Awaitable[str | None]] | None = None
 
     async def open(self) -> None:
         """Make sure that it is there.
@@ -64,10 +72,13 @@ def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
         UsageError: If no storage account is configured, or the folder cannot be used.
     """
     if place == BLOB:
-        from perdure.payloads.stores import blob_container, blob_store, storage_account
+        from perdure.payloads.stores import blob_container, blob_health, blob_store, storage_account
 
         container = blob_container.Container(storage_account.of(environ), blob_container.name_of(taskhub))
-        return Stores(blob_store.BlobPayloadStore(container), blob_store.BlobRecordStore(container), container)
+        health = blob_health.Health(container)
+        return Stores(
+            blob_store.BlobPayloadStore(container), blob_store.BlobRecordStore(container), container, health.trouble
+        )
     folder = pathlib.Path(place).expanduser().absolute() / taskhub
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +86,20 @@ def stores(place: str, taskhub: str, environ: Mapping[str, str]) -> Stores:
         raise errors.UsageError(
             f"The folder for payloads cannot be made: {error}.", "Give one in which this process may write."
         ) from error
-    return Stores(folder_store.FolderPayloadStore(folder), folder_store.FolderRecordStore(folder))
+    return Stores(
+        folder_store.FolderPayloadStore(folder),
+        folder_store.FolderRecordStore(folder),
+        trouble=functools.partial(_folder_trouble, folder),
+    )
+
+
+async def _folder_trouble(folder: pathlib.Path) -> str | None:
+    try:
+        async with asyncio.timeout(FOLDER_SECONDS):
+            there = await asyncio.to_thread(os.access, folder, os.R_OK | os.W_OK | os.X_OK)
+    except TimeoutError:
+        return f"The folder for payloads {folder} has not answered within {FOLDER_SECONDS:g} s."
+    return None if there else f"The folder for payloads {folder} is not there, or this process may not write in it."
 
 
 class Hub:
@@ -165,7 +189,8 @@ class Hub:
 
     def runs(self, connected: client.SchedulerClient) -> runs.ReplayRuns:
         """Give the runs of the hub."""
-        return runs.ReplayRuns(connected, self.stores.payloads, self.stores.records, self.bounds)
+        kept = self.stores
+        return runs.ReplayRuns(connected, kept.payloads, kept.records, self.bounds, storage_trouble=kept.trouble)
 
     def sessions(self, connected: client.SchedulerClient) -> sessions.ReplaySessions:
         """Give the sessions of the hub's agents."""

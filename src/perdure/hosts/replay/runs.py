@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import propagate
@@ -30,6 +30,7 @@ class ReplayRuns:
         kept: Where the records beside runs are.
         bounds: The workflows by the name they are hosted under.
         inline_bytes: The longest input of an orchestration that is not stored apart.
+        storage_trouble: Says why payloads and records cannot be had; None where that is not asked.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class ReplayRuns:
         bounds: Mapping[str, hosted.Bound],
         *,
         inline_bytes: int = starts.CALL_INLINE_BYTES,
+        storage_trouble: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         self._engine = engine
         self._payloads = payloads
         self._records = kept
         self._log = log.Log(kept)
+        self._storage_trouble = storage_trouble
         self._starts = starts.Starts(engine, payloads, kept, inline_bytes)
         self._decisions = decisions.Decisions(engine, kept)
         self._rewinds = rewinds.Rewinds(engine, kept, self._starts, self._decisions)
@@ -199,8 +202,12 @@ class ReplayRuns:
         return may and await self._starts.forget(run_id, started)
 
     async def trouble(self) -> str | None:
-        """Say why the engine does not answer; None where it does."""
-        return await self._engine.trouble()
+        """Say why the engine, or the store, cannot be had; None where both can."""
+        asked: list[Awaitable[str | None]] = [self._engine.trouble()]
+        if self._storage_trouble is not None:
+            asked.append(self._storage_trouble())
+        found = await asyncio.gather(*asked)
+        return " ".join(filter(None, found)) or None
 
     async def outputs(self, run_id: str, seconds: float) -> list[Any]:
         """Wait for a run's end and give its outputs as they were yielded.

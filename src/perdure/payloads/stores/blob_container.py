@@ -125,14 +125,15 @@ class Container:
             HubError: If the account cannot be reached or refuses, or the container is closed meanwhile.
         """
         with self._open():
-            return await asyncio.wrap_future(self._begin(work))
+            return await asyncio.wrap_future(self.begin(work))
 
     def do_now(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Do the same, and wait for it on this thread."""
         with self._open():
-            return self._begin(work).result()
+            return self.begin(work).result()
 
-    def _begin(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+    def begin(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+        """Have the same done; the future gives what it gives, or that the loop was closed."""
         # With the lock held, so that it is not begun on a line that is closed just now.
         with self._lock:
             return self._line.loop.begin(self._work(self._line, work))
@@ -154,10 +155,6 @@ class Container:
             raise errors.HubError(
                 f"The {self._where} was closed before it had answered.", "Ask again once the host is up."
             ) from None
-
-    @property
-    def _where(self) -> str:
-        return f"container {self.name!r} of {self._account.url}"
 
     def _connect(self, line: _Line) -> Any:
         options: dict[str, Any] = {
@@ -182,6 +179,15 @@ class Container:
                 f"The storage account cannot be used: {error}", f"Look at {storage_account.SETTING}."
             ) from None
 
+    @property
+    def described(self) -> str:
+        """Name it for people."""
+        return f"Blob Storage ({self._where})"
+
+    @property
+    def _where(self) -> str:
+        return f"container {self.name!r} of {self._account.url}"
+
     @asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
         """Say what is wrong with the account in words that help."""
@@ -190,7 +196,7 @@ class Container:
             yield
         except exceptions.HttpResponseError as error:
             code = _code(error)
-            if code == "ContainerNotFound":
+            if is_gone(error):
                 raise errors.HubError(
                     f"The {where} is not there: it was deleted, and what runs had in it is gone.",
                     "Restore it (soft delete keeps containers for some days), or start the host again for a new one.",
@@ -249,6 +255,11 @@ def _credential(account: storage_account.Account) -> Any:
 def _code(error: exceptions.HttpResponseError) -> str:
     code = getattr(error, "error_code", None) or error.status_code
     return str(getattr(code, "value", code))
+
+
+def is_gone(error: exceptions.HttpResponseError) -> bool:
+    """Say whether it is the container that is not there."""
+    return _code(error) == "ContainerNotFound"
 
 
 def _first_line(error: BaseException) -> str:
