@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.payloads import refs
-from perdure.workflow import protocol, run_state, shape, snapshot
+from perdure.workflow import barriers, protocol, run_state, shape, snapshot
 
 SOURCES = ("a", "b", "c")
 GRAPH = shape.Shape(
@@ -59,7 +59,7 @@ def test_fan_in_joins_when_every_source_has_sent(sent: list[tuple[str, int]]) ->
     for number, (source, count) in enumerate(sent):
         texts = [f"{number}.{index}" for index in range(count)]
         state = run_state.land(state_of(delivery(source), buffers=buffers), 0, sends(source, *texts))
-        crossed = run_state.barrier(GRAPH, state).state
+        crossed = barriers.cross(GRAPH, state).state
         buffers = crossed.buffers
         for text in texts:
             waiting[source].append(f"{source}:{text}")
@@ -87,11 +87,11 @@ def test_order_in_which_siblings_end_does_not_show(order: list[int]) -> None:
     state = state_of(*due)
     for position in order:
         state = run_state.land(state, position, results[position])
-    crossed = run_state.barrier(GRAPH, state)
+    crossed = barriers.cross(GRAPH, state)
     straight = state_of(*due)
     for position, result in enumerate(results):
         straight = run_state.land(straight, position, result)
-    assert crossed == run_state.barrier(GRAPH, straight)
+    assert crossed == barriers.cross(GRAPH, straight)
     found = snapshot.lookup(crossed.state.snapshot, "shared", lambda digest, owner: b"")
     assert found == value("3")
     assert crossed.conflicts == ("shared",)
@@ -104,7 +104,7 @@ def test_each_sources_messages_stay_together_by_edge_group() -> None:
     state = run_state.land(state, 1, sends("b", "1", "2", groups=(2,)))
     state = run_state.land(state, 2, sends("c", "3", groups=(3,)))
     state = run_state.land(state, 0, sends("c", "1", "2", groups=(3,)))
-    crossed = run_state.barrier(GRAPH, state).state
+    crossed = barriers.cross(GRAPH, state).state
     assert [(item.executor, item.ordinal, texts_of(item)[0]) for item in crossed.due] == [
         ("d", 0, "c:1"),
         ("d", 1, "c:2"),
@@ -131,7 +131,7 @@ def test_deliveries_to_one_executor_run_one_after_another(executors: list[str], 
         assert seen == ({"last": value(str(mine[-1]))} if mine else {})
         written = snapshot.Layer((("last", value(str(position))),))
         state = run_state.land(state, position, run_state.StepResult(writes=written))
-    conflicts = run_state.barrier(GRAPH, state).conflicts
+    conflicts = barriers.cross(GRAPH, state).conflicts
     assert conflicts == (("last",) if len(set(executors)) > 1 else ())
 
 
@@ -143,7 +143,7 @@ def test_run_state_survives_encoding(executors: list[str]) -> None:
     for position, item in enumerate(state.due):
         groups = GRAPH.by_source.get(item.executor, ())
         state = run_state.land(state, position, sends(item.executor, str(position), groups=groups))
-    crossed = run_state.barrier(GRAPH, state).state
+    crossed = barriers.cross(GRAPH, state).state
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(crossed), type=run_state.RunState) == crossed
 
 

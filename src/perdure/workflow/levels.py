@@ -12,7 +12,19 @@ from typing import Final
 import msgspec
 
 from perdure.payloads import refs
-from perdure.workflow import attempts, deadlines, events, naming, options, policy, protocol, run_state, shape, snapshot
+from perdure.workflow import (
+    attempts,
+    barriers,
+    deadlines,
+    events,
+    naming,
+    options,
+    policy,
+    protocol,
+    run_state,
+    shape,
+    snapshot,
+)
 
 EXIT: Final = "exit"
 """Begins the key of the step that takes in what a sub-workflow did in its turn."""
@@ -238,7 +250,7 @@ def superstep(level: Level, hear: Hear) -> protocol.Stepping[protocol.Failure | 
 def cross(level: Level) -> protocol.Failure | None:
     """Take the barrier at the end of a superstep; gives why the level fails, if it does."""
     state, host, limit = level.state, level.host, level.graph.max_iterations
-    crossed = run_state.barrier(level.graph, state)
+    crossed = barriers.cross(level.graph, state)
     for name in crossed.conflicts:
         host.emit(_conflict(state.superstep, name))
     if crossed.conflicts and level.run.fail_on_conflict:

@@ -16,7 +16,7 @@ from agent_framework import Executor, Workflow, WorkflowEvent
 
 from perdure import errors
 from perdure.payloads import refs
-from perdure.workflow import graph, pages, run_state, shape, shared_state, snapshot, values
+from perdure.workflow import barriers, graph, pages, run_state, shape, shared_state, snapshot, values
 
 
 class Entered(BaseException):
@@ -87,7 +87,7 @@ class Turn:
         if changed:
             seen = snapshot.put(state.snapshot, snapshot.layer_of(changed, blobs, self._run.inline.changes))
             state = msgspec.structs.replace(state, snapshot=seen)
-        state = state if state.due else run_state.barrier(self._shape, state).state
+        state = state if state.due else barriers.cross(self._shape, state).state
         return msgspec.structs.replace(state, requests=())
 
     def kept(self, blobs: list[refs.Blob]) -> refs.Ref | None:
