@@ -203,7 +203,7 @@ def _hosted(address: str, steps: int, kib: int, kept: hub.Stores) -> Iterator[Ru
     ref, blobs = made.app.hosted_workflows["workflow"].accept(str(steps).encode(), "application/json")
 
     async def once(runs: Any) -> None:
-        run, _ = await runs.start("workflow", uuid.uuid4().hex, ref, blobs, wait=PATIENCE_SECONDS)
+        run, _ = await runs.start("workflow", uuid.uuid4().hex, ref, blobs, fresh=True, wait=PATIENCE_SECONDS)
         assert run.output == [1], run
 
     home = asyncio.new_event_loop()
