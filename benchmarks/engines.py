@@ -47,6 +47,9 @@ UNLIMITED = 1_000_000
 FLAT = 1.2
 OVER_FLOOR = 1.5
 PATIENCE_SECONDS = 60.0
+ROUND_STEPS = 100
+"""A round has so many runs without state that they have about so many steps: one short run says little."""
+
 INCUMBENT_STEPS = 200
 """The incumbent is asked for no longer runs: each of its steps takes longer than the one before."""
 
@@ -322,7 +325,7 @@ def measure(report: figures.Report, names: list[str], sizes: list[tuple[int, int
                 so_far = case.taken[name]
                 if so_far is None:
                     continue
-                taken = _once(engine, run, case.steps)
+                taken = _once(engine, run, case)
                 if taken is None:
                     case.taken[name] = None
                 elif number:
@@ -342,18 +345,21 @@ def _report(report: figures.Report, case: Case) -> None:
     report.add(line, steps=case.steps, kib=case.kib, **values)
 
 
-def _once(engine: Engine, run: Run, steps: int) -> Taken | None:
+def _once(engine: Engine, run: Run, case: Case) -> Taken | None:
+    times = 1 if case.kib else max(ROUND_STEPS // case.steps, 1)
     before, began = engine.bytes, time.perf_counter()
     try:
-        run()
+        for _ in range(times):
+            run()
     except (TimeoutError, AssertionError) as error:
         click.echo(f"  (not in {PATIENCE_SECONDS:g} s: {str(error)[:100]})")
         return None
+    steps = case.steps * times
     return Taken((time.perf_counter() - began) / steps, (engine.bytes - before) / steps)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="Fewer rounds, and without the longest case.")
+@click.option("--quick", is_flag=True, help="Fewer rounds with state, and without the longest case.")
 @click.option("--rounds", default=7, show_default=True, help="Runs of each contender, in turns.")
 @click.option("--without", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave a contender out.")
 @click.option("--json", "file", metavar="FILE", help="Write every figure there too.")
@@ -366,7 +372,6 @@ def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -
         names.remove("incumbent")
     report = figures.Report("engines")
     report.head(pathlib.Path(tempfile.gettempdir()))
-    rounds = 3 if quick else rounds
     met = True
 
     def judge(what: str, value: float | None, *, least: float | None = None, most: float | None = None) -> None:
@@ -385,7 +390,7 @@ def main(quick: bool, rounds: int, without: tuple[str, ...], file: str | None) -
     for case, least in zip(lengths[1:3], (1.3, 2.5), strict=True):
         judge(f"{case.steps} steps, incumbent over perdure", case.ratio("incumbent", "perdure"), least=least)
     click.echo()
-    states = measure(report, names, [(STATE_STEPS, kib) for kib in STATES_KIB], rounds)
+    states = measure(report, names, [(STATE_STEPS, kib) for kib in STATES_KIB], min(rounds, 3) if quick else rounds)
     over_none = states[-1].ratio("perdure", "perdure", states[0])
     judge("time of a step, most state over none", over_none, most=FLAT)
     judge("1 MiB, incumbent over perdure", states[-1].ratio("incumbent", "perdure"), least=20)
