@@ -98,6 +98,15 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self.address = f"http://127.0.0.1:{self._port}"
         return self.address
 
+    def stop(self, grace: float | None = None) -> None:
+        """Stop the server; what is under way is cut off."""
+        self._shutdown_event.set()
+        self._work_available.set()
+        self._generation += 1
+        server, self._server = self._server, None
+        if server is not None:
+            assert server.stop(grace).wait(PATIENCE_SECONDS), "calls that were cut off do not end"
+
     def cut(self) -> None:
         """Break with all workers, as if they were killed: what they had is due again, and none of them comes back."""
         with self._lock:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -188,6 +189,43 @@ async def test_a_stopping_server_finishes_what_is_under_way(world: Any) -> None:
 
     assert (await asking).json()["output"] == ["opened"]
     await stopping
+
+
+class Stuck:
+    """Answers nothing: each request is in a thread that waits."""
+
+    path = "/stuck"
+    methods = ("GET",)
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        yield
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.entered.set()
+        await asyncio.to_thread(self.go.wait)
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_a_request_that_nothing_ends_does_not_keep_a_host_from_stopping(
+    world: Any, now: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "LONGEST_STOP_SECONDS", 0.5)
+    stuck = Stuck()
+    web = server.Server(world.site, mounted=stuck)
+    host, port = web.start()
+    asking = asyncio.create_task(world.client.get(f"http://{host}:{port}/stuck"))
+    assert await asyncio.to_thread(stuck.entered.wait, 20)
+    async with asyncio.timeout(20):
+        await asyncio.to_thread(lambda: web.stop(now=now))
+    assert "keeps the web server from ending" in caplog.text
+    stuck.go.set()
+    await asyncio.gather(asking, return_exceptions=True)
+    web.stop()
 
 
 async def test_a_client_that_sends_half_a_request_holds_up_nobody(world: Any) -> None:

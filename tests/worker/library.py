@@ -111,6 +111,8 @@ class Worker:
             for line in self._output:
                 answer = json.loads(line)
                 future = self._waiting.pop(answer["id"])
+                if not future.set_running_or_notify_cancel():
+                    continue  # Nobody waits for it any more.
                 if answer["error"]:
                     future.set_exception(Refused(answer["error"]))
                 else:

@@ -20,6 +20,9 @@ from perdure.routes import site as sites
 BACKLOG = 2048
 GRACE_SECONDS = 5
 
+LONGEST_STOP_SECONDS = 15.0
+"""How long a stop may take: a request may be in a thread that nothing ends, such as one in which user code waits."""
+
 logger = logging.getLogger("perdure.http")
 
 
@@ -90,7 +93,7 @@ class Server:
             await self._uvicorn.serve(sockets=[listener])
 
     def stop(self, *, now: bool = False) -> None:
-        """Take no more requests, finish those under way for a few seconds, and end; waits until it has.
+        """Take no more requests, finish those under way for a few seconds, and end; waits until it has, or cannot.
 
         Args:
             now: Drop the requests under way.
@@ -99,7 +102,9 @@ class Server:
         if now:
             self._uvicorn.force_exit = True
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(LONGEST_STOP_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("A request keeps the web server from ending: it is not waited for any longer.")
         if self._socket is not None:
             self._socket.close()
 
