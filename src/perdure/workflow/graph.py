@@ -1,7 +1,7 @@
 """The framework's workflow internals: the only module that touches them.
 
 Everything private that perdure needs of ``agent_framework`` is imported, named in :data:`CONTRACT` and wrapped
-here. Read off agent-framework-core 1.23; ``check`` says at import when one of them has moved.
+here. Read off agent-framework-core 1.23; ``moved`` says at import when one of them has.
 """
 
 from __future__ import annotations

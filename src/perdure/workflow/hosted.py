@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from agent_framework import AgentExecutor, Executor, Workflow, WorkflowInvocationKwargs, WorkflowViz
+from agent_framework import AgentExecutor, Executor, Workflow, WorkflowInvocationKwargs
 
 from perdure import errors
 from perdure.payloads import codec, refs, store
@@ -13,6 +13,8 @@ from perdure.payloads.codec import registry
 from perdure.workflow import (
     activity,
     answers,
+    builds,
+    diagram,
     events,
     executor_state,
     function_executor,
@@ -81,9 +83,9 @@ class HostedWorkflow:
         self.places = graph.places(self.workflow)
         for executor in self.places.values():
             naming.check_executor(executor.id)
-        self._builds: _Builds | None = None
+        self._builds: builds.Builds | None = None
         if not isinstance(source, Workflow):
-            self._builds = _Builds(source)
+            self._builds = builds.Builds(source)
             self._check_factory(source)
         self._strict = strict_executor_state
         self._fail_on_conflict = fail_on_conflict
@@ -196,7 +198,10 @@ class HostedWorkflow:
     def describe(self) -> dict[str, Any]:
         """Give the graph as plain JSON, with a JSON schema of the input and a Mermaid drawing."""
         start = self.workflow.get_start_executor()
-        drawn = start.drawn() if isinstance(start, function_executor.FunctionExecutor) else self._drawn()
+        if isinstance(start, function_executor.FunctionExecutor):
+            drawn = start.drawn()
+        else:
+            drawn = diagram.of(self.workflow, self.shape)
         return {
             "name": self.name,
             "description": self.workflow.description,
@@ -212,9 +217,6 @@ class HostedWorkflow:
                 "that are given with a run reach none of them. Make them part of its input."
             )
             raise errors.InvalidInput([("", said)], said)
-
-    def _drawn(self) -> dict[str, Any]:
-        return {**_graph(self.workflow, self.shape), "mermaid": WorkflowViz(self.workflow).to_mermaid()}
 
     def bind(
         self, payloads: store.PayloadStore, *, shared: bool = False, inline: values.Inline = values.INLINE
@@ -242,16 +244,18 @@ class HostedWorkflow:
         return self.codec.decode(told, _no_payload)
 
     def _copies(self, executor: Executor, place: str) -> executor_state.Copies:
-        return isolation.Template(executor, place) if self._builds is None else _Built(executor, place, self._builds)
+        if self._builds is None:
+            return isolation.Template(executor, place)
+        return builds.Built(executor, place, self._builds)
 
     def _release(self, activities: activity.Activities) -> Callable[[str], None]:
-        builds = self._builds
-        if builds is None:
+        built = self._builds
+        if built is None:
             return activities.release
 
         def release(run: str) -> None:
             activities.release(run)
-            builds.release(run)
+            built.release(run)
 
         return release
 
@@ -360,38 +364,6 @@ class Bound:
         yield from pages.read_all(ended.state, run_state.output_key, ended.pages, seen.read)
 
 
-class _Builds:
-    """The workflows that a factory built for live runs."""
-
-    def __init__(self, factory: Callable[[], Workflow]) -> None:
-        self._factory = factory
-        self._unused: dict[str, dict[str, Executor]] = {}
-
-    def take(self, run: str, place: str) -> Executor:
-        """Give an executor that no one used yet."""
-        unused = self._unused.get(run)
-        if unused is None or place not in unused:
-            unused = self._unused[run] = graph.places(self._factory())
-        return unused.pop(place)
-
-    def release(self, run: str) -> None:
-        """Forget a run's builds."""
-        self._unused.pop(run, None)
-
-
-class _Built:
-    """Copies of an executor from builds of its own."""
-
-    def __init__(self, executor: Executor, place: str, builds: _Builds) -> None:
-        self.executor = executor
-        self._place = place
-        self._builds = builds
-
-    def copy(self, run: str) -> Executor:
-        """Give a run's executor."""
-        return self._builds.take(run, self._place)
-
-
 def _levels(path: str, workflow: Workflow, found: shape.Shape) -> Iterator[tuple[str, activity.Level]]:
     yield path, activity.Level(workflow, found)
     for executor in workflow.executors.values():
@@ -407,23 +379,3 @@ def activities_of(bound: Bound) -> Mapping[str, protocol.Activity]:
 
 def _no_payload(digest: bytes, owner: str) -> bytes:
     raise errors.PayloadMissing("A type is never kept in the store.", "This is an error of perdure's: report it.")
-
-
-def _graph(workflow: Workflow, found: shape.Shape) -> dict[str, Any]:
-    nodes: list[dict[str, Any]] = []
-    for (executor_id, executor), kind in zip(workflow.executors.items(), found.types, strict=True):
-        node: dict[str, Any] = {"id": executor_id, "type": kind}
-        if (wrapped := graph.inner(executor)) is not None:
-            within = found.inside[executor_id]
-            node["workflow"] = {"name": within.workflow, "start": within.start, **_graph(wrapped, within)}
-        nodes.append(node)
-    return {"nodes": nodes, "edges": list(_edges(workflow, found))}
-
-
-def _edges(workflow: Workflow, found: shape.Shape) -> Iterator[dict[str, Any]]:
-    for group, described in zip(workflow.edge_groups, found.groups, strict=True):
-        if described.kind == "internal":
-            continue
-        for edge in group.edges:
-            drawn = {"from": edge.source_id, "to": edge.target_id, "kind": described.kind}
-            yield drawn | ({"condition": edge.condition_name} if edge.condition_name else {})

@@ -15,8 +15,10 @@ from perdure.payloads import refs
 from perdure.workflow import (
     attempts,
     barriers,
+    conflicts,
     deadlines,
     events,
+    inside,
     naming,
     options,
     policy,
@@ -165,58 +167,6 @@ class _Turn:
         return run_state.Turn(self.position, state, 0.0 if again else self.until)
 
 
-class _Inside:
-    """A run's host as a sub-workflow sees it: its keys and events bear the name of the step around it.
-
-    Args:
-        host: The host of the level around.
-        key: The key of the step there.
-        executor: Who wraps the sub-workflow.
-    """
-
-    def __init__(self, host: protocol.Host, key: str, executor: str) -> None:
-        self._host = host
-        self._key = key
-        self._executor = executor
-        self.instance_id = host.instance_id
-
-    @property
-    def now(self) -> float:
-        """Seconds since the epoch at the last landing."""
-        return self._host.now
-
-    def activity(self, key: str, name: str, call: Call) -> None:
-        """Run an activity."""
-        self._host.activity(self._named(key), name, call)
-
-    def child(self, key: str, name: str, instance_id: str, call: bytes) -> None:
-        """Start a child orchestration."""
-        self._host.child(self._named(key), name, instance_id, call)
-
-    def timer(self, key: str, fire_at: float) -> None:
-        """Land a timer."""
-        self._host.timer(self._named(key), fire_at)
-
-    def cancel(self, key: str) -> None:
-        """Forget a timer or an activity."""
-        self._host.cancel(self._named(key))
-
-    def emit(self, event: bytes) -> None:
-        """Append to the run's event log what shows of a sub-workflow."""
-        shown = events.inside(event, self._executor)
-        if shown is not None:
-            self._host.emit(shown)
-
-    def status(self, value: bytes | None) -> None:
-        """Do nothing: the status is the run's."""
-
-    def keep(self, state: Callable[[], bytes]) -> None:
-        """Do nothing: the run is kept as a whole."""
-
-    def _named(self, key: str) -> str:
-        return f"{self._key}{naming.SEPARATOR}{key}"
-
-
 def announce(level: Level) -> None:
     """Say that a superstep begins, and with whom."""
     state = level.state
@@ -252,9 +202,9 @@ def cross(level: Level) -> protocol.Failure | None:
     state, host, limit = level.state, level.host, level.graph.max_iterations
     crossed = barriers.cross(level.graph, state)
     for name in crossed.conflicts:
-        host.emit(_conflict(state.superstep, name))
+        host.emit(conflicts.event(state.superstep, name))
     if crossed.conflicts and level.run.fail_on_conflict:
-        return _conflict_failure(crossed.conflicts)
+        return conflicts.failure(crossed.conflicts)
     if state.due:
         host.emit(events.of("superstep_completed", state.superstep))
     level.state = state = crossed.state
@@ -397,7 +347,7 @@ def _turn_of(level: Level, landed: protocol.Landed) -> _Turn | None:
 def _enter(level: Level, turn: _Turn, state: run_state.RunState, *, announced: bool = False) -> protocol.Failure | None:
     """Let a sub-workflow have its turn, or go on with it."""
     delivery = level.state.due[turn.position]
-    host = _Inside(level.host, run_state.key(level.state.superstep, delivery), delivery.executor)
+    host = inside.Inside(level.host, run_state.key(level.state.superstep, delivery), delivery.executor)
     turn.level = Level(level.run, host, turn.graph, naming.place(level.path, delivery.executor), state)
     turn.steps = _to_idle(turn.level, announced)
     return _drive(level, turn, None)
@@ -473,17 +423,4 @@ def _became_a_wrapper(executor: str) -> protocol.Failure:
         "DefinitionChanged",
         f"Executor {executor!r} wraps a workflow in the code of today, and did not when the run was started. "
         "Start a new run, or rewind this one with the code that it was started with.",
-    )
-
-
-def _conflict(superstep: int, name: str) -> bytes:
-    said = f"Two executors wrote the shared state key {name!r} in one superstep; the later in canonical order won."
-    return events.of("warning", superstep, fields={"data": said, "code": "state_conflict", "key": name})
-
-
-def _conflict_failure(names: tuple[str, ...]) -> protocol.Failure:
-    return protocol.Failure(
-        "StateConflict",
-        f"Two executors wrote the shared state keys {', '.join(names)} in one superstep. "
-        'Let one executor write each key, or host the workflow with on_state_conflict="warn".',
     )
