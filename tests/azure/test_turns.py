@@ -10,7 +10,7 @@ import pytest
 from tests.differential import programs
 from tests.workflow import support
 
-from perdure.hosts.azure import orchestration, wire
+from perdure.hosts.azure import orchestration, statuses, wire
 from perdure.hosts.local import host as local
 from perdure.hosts.local.functions import history, sdk
 from perdure.hosts.local.functions.history import Kind
@@ -124,6 +124,30 @@ def test_what_was_worked_out_is_not_worked_out_again(monkeypatch: pytest.MonkeyP
     while not made.turn().done:
         pass
     assert sorted(landed) == list(range(1, 201))
+
+
+def test_what_is_sent_is_packed_once_and_the_status_once_for_each_landing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the history is run over: to pack all of it again would take most of a wide turn."""
+    packed: list[str] = []
+    shown: list[texts.Status] = []
+    pack, show = texts.pack, statuses.show
+
+    def packing(value: Any) -> str:
+        if isinstance(value, texts.Task):
+            packed.append(value.key)
+        return pack(value)
+
+    def showing(status: texts.Status) -> Any:
+        shown.append(status)
+        return show(status)
+
+    monkeypatch.setattr(texts, "pack", packing)
+    monkeypatch.setattr(statuses, "show", showing)
+    made = Instance(200)
+    while not made.turn().done:
+        pass
+    assert sorted(packed) == sorted(f"s{step}" for step in range(200))
+    assert len(shown) == 201
 
 
 async def test_a_graph_that_is_too_large_to_travel_fails_the_run_with_the_reason(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from azure.durable_functions.models.history import HistoryEventType  # type: ignore[import-untyped]
 from azure.durable_functions.models.ReplaySchema import ReplaySchema  # type: ignore[import-untyped]
 
+from perdure.hosts.azure import sdk as azure
 from perdure.hosts.local.functions import history, sdk
 from perdure.hosts.local.functions.history import Kind
 
@@ -46,6 +48,22 @@ def test_the_kinds_of_events_are_the_sdks() -> None:
     assert names == {
         Kind(each.value): each.name.replace("_", "").casefold() for each in HistoryEventType if each.value in names
     }
+
+
+def test_a_time_of_a_history_is_read_once() -> None:
+    """The SDK would read those of all events anew in each turn, which is most of a turn of many."""
+    azure.remember_times()
+    read: Any = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
+
+    def body(context: df.DurableOrchestrationContext) -> Any:
+        yield context.call_activity("a")
+
+    decided(body)
+    before = read.dt_parse.cache_info()
+    decided(body)
+    after = read.dt_parse.cache_info()
+    assert after.misses == before.misses
+    assert after.hits > before.hits
 
 
 def test_the_schemas_are_those_that_this_host_says_it_takes() -> None:

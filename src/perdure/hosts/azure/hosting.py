@@ -11,7 +11,7 @@ import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships
 from perdure import loops
 from perdure.agents import hosted as hosted_agents
 from perdure.agents import naming
-from perdure.hosts.azure import agents, beside, entities, registration, sessions
+from perdure.hosts.azure import agents, beside, entities, registration, sdk, sessions
 from perdure.hosts.replay import activities, lives, wire
 from perdure.payloads import records, store
 from perdure.workflow import hosted, values
@@ -42,6 +42,7 @@ class Hosting:
         kept: records.RecordStore,
         executors: loops.Loop,
     ) -> None:
+        sdk.remember_times()
         self._executors = executors
         self._payloads = payloads
         self._records = kept

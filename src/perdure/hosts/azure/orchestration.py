@@ -137,7 +137,7 @@ class _Driver:
             for serial in turn.dropped:
                 self._drop(serial)
             for order in turn.orders:
-                self._schedule(order)
+                self._schedule(order, living)
             self._say(living)
             if isinstance(turn.over, texts.Start):
                 yield from self._written(living)
@@ -183,7 +183,7 @@ class _Driver:
 
     # What a turn asks for.
 
-    def _schedule(self, order: life.Order) -> None:
+    def _schedule(self, order: life.Order, living: lives.Replayed) -> None:
         work = order.work
         if work.role == "timer":
             self._set_timer(order.serial, work.fire_at)
@@ -192,7 +192,10 @@ class _Driver:
             task = self._context.call_sub_orchestrator(work.name, start, work.child_id)
             self._add(_Out(task, work.role, order.serial))
         else:
-            given = wire.pack(wire.Order(self._context.instance_id, texts.pack(order.task)))
+            given = living.worked_out.get(order.serial)
+            if given is None:
+                given = wire.pack(wire.Order(self._context.instance_id, texts.pack(order.task)))
+                living.worked_out[order.serial] = given
             task = self._context.call_activity(work.name, given)
             self._add(_Out(task, work.role, order.serial))
 
@@ -287,12 +290,16 @@ class _Driver:
 
     def _say(self, living: lives.Replayed) -> None:
         """Set the custom status: in full on every turn, and never an empty one, which the SDK would leave out."""
-        shown, named = statuses.show(living.said)
+        key = "said", living.place
+        if key not in living.worked_out:
+            shown, named = statuses.show(living.said)
+            living.worked_out[key] = wire.pack(shown), named
+        said, named = living.worked_out[key]
         fresh = [text for name, text in named.items() if name not in self._recorded]
         if fresh:
             self._recorded.update(named)
             self._ask("status", fresh)
-        self._context.set_custom_status(wire.pack(shown))
+        self._context.set_custom_status(said)
 
     def _now(self) -> float:
         now: float = self._context.current_utc_datetime.timestamp()

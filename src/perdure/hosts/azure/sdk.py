@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+import importlib
 import json
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
@@ -13,6 +15,9 @@ from azure.durable_functions.models import actions  # type: ignore[import-untype
 from azure.durable_functions.models.Task import CompoundTask, TaskState  # type: ignore[import-untyped]
 
 ENTITIES_AT_MOST: Final = 10_000
+
+TIMES: Final = 1 << 14
+"""So many times of events are known in a process: more than the longest histories have."""
 
 Task = Any
 """A task of the SDK, which ships no types."""
@@ -123,3 +128,16 @@ async def list_entities(client: df.DurableOrchestrationClient, name: str) -> lis
     if status != 200:
         raise RuntimeError(f"The entities could not be listed: status {status}")
     return [(item["entityId"]["key"], item.get("state")) for item in found]
+
+
+def remember_times() -> None:
+    """Have the SDK read each time of a history once.
+
+    It reads those of all events anew in each turn, by a parser of free text, which takes most of the turn.
+
+    CONTRACT: ``HistoryEvent`` reads its time by the name ``dt_parse`` of its module, and leaves alone what that gives.
+    """
+    module: Any = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
+    read = getattr(module, "dt_parse", None)
+    if read is not None and not hasattr(read, "cache_info"):
+        module.dt_parse = functools.lru_cache(TIMES)(read)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable, Hashable
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from perdure.hosts.replay import life, wire
 from perdure.workflow import protocol
@@ -58,6 +58,7 @@ class Replayed:
         said: What the orchestration says of itself.
         over: Whether the life is over.
         ended: Whether the orchestration has ended with it.
+        worked_out: What a driver has made of the turns, and finds again in a replay; kept as long as they are.
     """
 
     def __init__(self, make: Callable[[float], life.Life]) -> None:
@@ -68,6 +69,12 @@ class Replayed:
         self.said = wire.Status()
         self.over = False
         self.ended = False
+        self.worked_out: dict[Hashable, Any] = {}
+
+    @property
+    def place(self) -> int:
+        """How many landings of this life have been taken in, of those that a replay goes through."""
+        return self._place
 
     def begin(self, now: float) -> life.Turn:
         """Begin a turn's replay; gives what the life asked for first."""
@@ -106,6 +113,7 @@ class Replayed:
 
     def _restart(self, now: float) -> None:
         self.close()
+        self.worked_out.clear()
         self._life = made = self._make(now)
         turn = made.begin()
         self._done = [_Done(None, now, turn, made.said)]

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from perdure import errors
 from perdure.engine import engine, records
+from perdure.hosts.azure import sdk as azure
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import (
     agents,
@@ -54,6 +55,7 @@ class Functions:
         self, functions: declared.Declared, folder: pathlib.Path, hub: str, flows: workflows.Workflows
     ) -> None:
         sdk.quiet()
+        azure.remember_times()
         self.declared = functions
         self.routes = http.routes_of(functions)
         self._invoker = invocation.Invoker(self.client, folder)
