@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
+from tests import polling
 
 PATIENCE_SECONDS = 30.0
 RUN_SECONDS = 60.0
@@ -56,6 +58,21 @@ def write_app(folder: pathlib.Path, body: str, *, header: str = HEADER) -> pathl
     folder.mkdir(exist_ok=True)
     (folder / "function_app.py").write_text(header + textwrap.dedent(body))
     return folder
+
+
+def let_through(fifo: pathlib.Path) -> None:
+    """Let go whoever opens a fifo for reading; it is waited for, but not for ever, as opening it plainly would."""
+
+    def opened() -> bool:
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return False
+        return True
+
+    polling.blocking_until(opened, bool)
 
 
 def ran(folder: pathlib.Path) -> list[str]:

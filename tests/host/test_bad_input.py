@@ -210,7 +210,7 @@ def test_a_full_disk_refuses_starts_keeps_results_and_goes_on_by_itself(
         assert served.post(host.url, "first", run_id="first").status_code == 202
         host.expect("gated begins")
         ballast = fill(disk)
-        (folder / "gate").write_text("")
+        served.let_through(folder / "gate")
         host.expect("disk is full.*Free some space")
 
         refused = served.post(host.url, "x" * 1_000_000, run_id="refused")

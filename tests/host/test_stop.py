@@ -47,7 +47,7 @@ def test_a_step_in_flight_finishes_and_the_run_goes_on_at_the_next_start(folder:
         host.expect("first begins")
         host.signal(number)
         host.expect("Stopping")
-        (folder / "gate").write_text("")
+        served.let_through(folder / "gate")
         assert host.ended() == 0, host.output
         assert "Traceback" not in host.output
     assert served.ran(folder) == ["first begins", "first ends"]
@@ -66,7 +66,7 @@ def test_while_it_drains_a_host_takes_nothing_new_and_says_so(folder: pathlib.Pa
         refused = served.post(host.url, "more", run_id="late")
         assert refused.status_code == 503
         assert "shutting down" in refused.text
-        (folder / "gate").write_text("")
+        served.let_through(folder / "gate")
         assert host.ended() == 0
     with served.start(folder) as host:
         assert served.finished(host.url, "r")["runtimeStatus"] == "Completed"
@@ -84,6 +84,6 @@ def test_asked_twice_a_host_stops_at_once_and_nothing_is_lost(folder: pathlib.Pa
         assert host.ended() == 1
     with served.start(folder) as host:
         host.expect("first begins")
-        (folder / "gate").write_text("")
+        served.let_through(folder / "gate")
         assert served.finished(host.url, "r")["output"] == ["HELLO!"]
     assert served.ran(folder) == ["first begins", "first begins", "first ends", "second"]
