@@ -6,6 +6,9 @@ import hashlib
 import re
 from typing import Final
 
+PREFIX: Final = "dafx-"
+"""What every durable name begins with."""
+
 SOLE_NAME: Final = "workflow"
 """What a sole workflow without a name of its own is called."""
 
@@ -37,7 +40,7 @@ def legal(name: str) -> str:
 
 def orchestration(workflow: str) -> str:
     """Name of a workflow's orchestration."""
-    return f"dafx-{legal(workflow)}"
+    return f"{PREFIX}{legal(workflow)}"
 
 
 def place(path: str, executor: str) -> str:
@@ -63,7 +66,7 @@ def shown(place: str) -> str:
 
 def activity(workflow: str, executor: str) -> str:
     """Name of an executor's activity; one in a sub-workflow is given by its place."""
-    return f"dafx-{legal(workflow)}-{legal(executor)}"
+    return f"{PREFIX}{legal(workflow)}-{legal(executor)}"
 
 
 def check_executor(executor: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import propagate
 
 from perdure.agents import naming as sessions
 from perdure.engine import engine, records
+from perdure.hosts import shown
 from perdure.payloads import refs
 from perdure.routes import runs
 from perdure.workflow import (
@@ -22,7 +23,6 @@ from perdure.workflow import (
     options,
     orchestrator,
     run_state,
-    values,
 )
 
 EVENTS_PAGE = 1000
@@ -39,7 +39,7 @@ class EngineRuns:
     def __init__(self, durable: engine.Engine, bounds: Mapping[str, hosted.Bound]) -> None:
         self._engine = durable
         self._bounds = bounds
-        self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
+        self._workflows = shown.Workflows(bounds)
         self.stopping = False
 
     async def start(
@@ -121,13 +121,13 @@ class EngineRuns:
 
     async def query(self, query: runs.Query) -> runs.Page:
         """List runs; their outputs are not loaded."""
-        names: Iterable[str] = self._by_orchestration
+        names: Sequence[str] = self._workflows.orchestrations
         if query.workflow is not None:
             names = (naming.orchestration(query.workflow),)
         if not names:
             return runs.Page([])
         views, cursor = self._engine.query(
-            names=tuple(names),
+            names=names,
             statuses=query.statuses,
             created_from=query.created_from,
             created_to=query.created_to,
@@ -135,8 +135,8 @@ class EngineRuns:
             cursor=query.cursor,
             limit=query.limit,
         )
-        shown = [self.shown(view, outputs=False) for view in views if not sessions.is_session(view.id)]
-        return runs.Page(shown, cursor)
+        found = [self.shown(view, outputs=False) for view in views if not sessions.is_session(view.id)]
+        return runs.Page(found, cursor)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
         """Give up to ``limit`` events with ids above ``after``."""
@@ -180,22 +180,21 @@ class EngineRuns:
 
     def shown(self, view: records.InstanceView, *, outputs: bool = True) -> runs.Run:
         """Give a run as clients see it, out of what the engine says of it."""
-        workflow, bound = self._by_orchestration.get(view.name, (view.name.removeprefix("dafx-"), None))
+        bound = self._workflows.bound(view.name)
         output: list[Any] | None = None
         if outputs and bound is not None and view.output is not None:
             output = bound.plain_outputs(view.id, view.output)
         custom: dict[str, Any] | None = None
         requests: tuple[runs.Pending, ...] = ()
         if bound is not None and not view.ended and view.custom_status is not None:
-            values = bound.values_of(view.id)
             status = orchestrator.decode_status(view.custom_status)
-            requests = tuple(_pending(bound, values, asked) for asked in status.requests)
-            custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
+            requests = shown.pending(bound, bound.values_of(view.id), status.requests)
+            custom = shown.progress(status)
         if bound is not None and (waiting := bound.waiting(view.id)) is not None:
             custom = {"waitingFor": waiting}
         return runs.Run(
             id=view.id,
-            workflow=workflow,
+            workflow=self._workflows.name(view.name),
             status=view.status,
             created=view.created,
             updated=view.updated,
@@ -210,10 +209,8 @@ class EngineRuns:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
         after = 0
         while page := self._engine.events(run_id, after, EVENTS_PAGE):
-            for event in page:
-                type, data = bound.event_fields(event.data)
-                if type == "request_info" and data.get("requestId") == request_id:
-                    return "answered"
+            if shown.has_asked(bound, (event.data for event in page), request_id):
+                return "answered"
             after = page[-1].id
         return "unknown"
 
@@ -221,17 +218,11 @@ class EngineRuns:
         return self._bound(self._engine.view(run_id))
 
     def _bound(self, view: records.InstanceView | None) -> hosted.Bound | None:
-        return None if view is None else self._by_orchestration.get(view.name, ("", None))[1]
+        return None if view is None else self._workflows.bound(view.name)
 
 
 def _open(custom_status: bytes | None) -> tuple[run_state.Request, ...]:
     return () if custom_status is None else orchestrator.decode_status(custom_status).requests
-
-
-def _pending(bound: hosted.Bound, values: values.RunValues, asked: run_state.Request) -> runs.Pending:
-    data = values.plain(asked.data)
-    types = bound.hosted.answer_types
-    return runs.Pending(asked.id, asked.executor, data, *types.names(asked), types.schema(asked, data), asked.deadline)
 
 
 def event_of(bound: hosted.Bound, run_id: str, event: records.Event) -> runs.Event:
