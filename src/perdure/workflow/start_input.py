@@ -60,9 +60,14 @@ class StartInput:
         try:
             value = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if self.only_text or self._as_text or not media.endswith("json"):
+            broken = "", f"it is not valid JSON: {error}"
+            if media.endswith("json") and not (self.only_text or self._as_text):
+                raise errors.InvalidInput([broken]) from None
+            try:
                 return self.check(text(body, content_type))
-            raise errors.InvalidInput([("", f"it is not valid JSON: {error}")]) from None
+            except errors.InvalidInput as unfit:
+                # Sent without its type, as curl does it, it was most likely meant to be JSON.
+                raise errors.InvalidInput([broken, *unfit.errors]) from None
         if value is None:
             raise errors.EmptyInput("The body is null, and a workflow takes no null as its input.", "Send a value.")
         if self.only_text and not isinstance(value, str):

@@ -189,6 +189,15 @@ def test_value_that_does_not_fit_is_refused_at_the_door(kind: Any, body: str, po
     assert pointer in refused(kind, body)
 
 
+@pytest.mark.parametrize("content_type", ["", "application/x-www-form-urlencoded"])
+def test_json_that_does_not_parse_and_came_without_its_type_is_refused_with_where_it_breaks(content_type: str) -> None:
+    """So curl sends it. Where text is taken it is a text as any other: a mail may begin with a bracket."""
+    with pytest.raises(errors.InvalidInput, match=r"not valid JSON: .*byte 1.*a str is none of what"):
+        decoded(dict, "{bad", content_type)
+    assert decoded(str, "{bad", content_type) == "{bad"
+    assert decoded(str, "[Reminder] Monday at 10", content_type) == "[Reminder] Monday at 10"
+
+
 @pytest.mark.parametrize("body", ["", "  \n", "null", " null "])
 def test_empty_body_is_refused(body: str) -> None:
     """An empty body and null are refused: a workflow takes neither as its input."""
