@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import Protocol
 
 if sys.platform == "win32":
@@ -24,6 +27,17 @@ if sys.platform == "win32":
             os.lseek(handle, 0, os.SEEK_SET)
         return True
 
+    def _wait_for_lock(handle: int) -> None:
+        while True:
+            try:
+                msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+            except OSError as error:
+                # It was held for ten seconds.
+                if error.errno != errno.EDEADLK:
+                    raise
+            else:
+                return
+
     def wake_on(signal_number: int, loop: asyncio.AbstractEventLoop) -> None:
         """Have a signal wake a loop, where loops do not see to it themselves, as they do on Windows."""
 
@@ -36,6 +50,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _wait_for_lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
     def wake_on(signal_number: int, loop: asyncio.AbstractEventLoop) -> None:
         """Have a signal wake a loop; call it before ``signal.signal``, whose handler it replaces.
@@ -91,3 +108,18 @@ def lock(path: pathlib.Path) -> Lock:
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode())
     return _FileLock(handle)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made if it is not there; waits for whoever holds it, also on another machine.
+
+    Raises:
+        OSError: If the file system has no locks.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    try:
+        _wait_for_lock(handle)
+        yield
+    finally:
+        os.close(handle)

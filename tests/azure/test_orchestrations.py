@@ -17,7 +17,7 @@ from perdure.hosts.local import replayed, sessions
 from perdure.hosts.local import runs as engine_runs
 from perdure.hosts.local.functions import agents as agent_entities
 from perdure.hosts.local.functions import declared, service, workflows
-from perdure.hosts.replay import activities, life, lives, log, starts, wire
+from perdure.hosts.replay import activities, life, lives, log, start_records, starts, wire
 from perdure.payloads import records, store
 from perdure.testing.conformance import orchestrations as conformance
 from perdure.testing.conformance.orchestrations import bench as benches
@@ -64,6 +64,9 @@ class Replayed:
         await self._engine.start()
         await self._functions.start()
 
+    async def owner(self, instance_id: str) -> str:
+        return await start_records.owner(self._records, instance_id)
+
     async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
         return (await self._starts.start(name, instance_id, call))[1]
 
@@ -83,7 +86,10 @@ class Replayed:
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         state = await self._client.get(instance_id)
         assert state is not None
-        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, state.tail[0])]
+        return [
+            (event.id, event.data)
+            for event in await self._log.read(await self.owner(instance_id), 0, 10_000, state.tail[0])
+        ]
 
     async def status(self, instance_id: str) -> bytes | None:
         state = await self._client.get(instance_id)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from agent_framework import Agent
 from tests.azurite import emulator
+from tests.conformance import workflows
 
 from perdure import AgentFunctionApp, errors
 from perdure.agents import hosted, naming, records, requests
@@ -122,13 +123,16 @@ async def test_a_sweep_deletes_what_expired_sessions_left_and_nothing_else(ttl: 
     assert engine.told == ([] if left else [agents.DELETE])
 
 
-def test_an_app_whose_sessions_expire_has_a_function_that_sweeps(
+def test_an_app_whose_sessions_expire_or_that_has_workflows_has_a_function_that_sweeps(
     azurite: emulator.Azurite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AzureWebJobsStorage", azurite.connection())
 
-    def swept(ttl: float | None) -> bool:
-        app = AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")], session_ttl=ttl)
+    def swept(app: AgentFunctionApp) -> bool:
         return sweep.NAME in {function.get_function_name() for function in app.get_functions()}
 
-    assert (swept(60.0), swept(None)) == (True, False)
+    def helping(ttl: float | None) -> AgentFunctionApp:
+        return AgentFunctionApp(agents=[Agent(client=ScriptedChatClient([]), name="helper")], session_ttl=ttl)
+
+    assert (swept(helping(60.0)), swept(helping(None))) == (True, False)
+    assert swept(workflows.app_of(asyncio.Event()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Never
+from typing import Any, Never
 
 import pytest
 from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
@@ -124,7 +124,9 @@ async def test_a_long_run_with_many_open_requests_keeps_each_once(tmp_path: path
         assert looked is not None
         assert numbers(looked) == list(range(REQUESTS))
         kept = folder_store.FolderRecordStore(tmp_path / "hub" / replayed.KEPT)
-        before = list(await kept.names(run, statuses.RECORD))
+        runs_of_host: Any = host.runs
+        owner = (await runs_of_host._engine.get(run)).owner
+        before = list(await kept.names(owner, statuses.RECORD))
         pieces = statuses.apart(texts.encode(orchestrator.RunStatus(0, asked(REQUESTS))))
         assert 1 < len(before) <= 2 * len(pieces)
         gone = (0, 20, 39)
@@ -138,4 +140,4 @@ async def test_a_long_run_with_many_open_requests_keeps_each_once(tmp_path: path
         looked = await host.runs.get(run)
         assert looked is not None
         assert numbers(looked) == [number for number in range(REQUESTS) if number not in gone]
-        assert len(await kept.names(run, statuses.RECORD)) <= len(before) + 2 * len(gone)
+        assert len(await kept.names(owner, statuses.RECORD)) <= len(before) + 2 * len(gone)

@@ -74,6 +74,18 @@ async def test_whoever_wrote_a_record_is_told_so_also_when_the_answer_to_the_wri
     assert await records.get("r", "answer") == b"yes"
 
 
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_record_is_removed_over_a_line_on_which_every_first_try_fails(
+    container: blob_container.Container, line: emulator.Line, fault: bytes
+) -> None:
+    """Also where the answer to the removal was lost, and there is nothing left to remove."""
+    records = blob_store.BlobRecordStore(container)
+    await records.put_if_absent("r", "start", b"first")
+    line.fault = first_of_each(fault, set())  # type: ignore[assignment]
+    await records.remove("r", "start", lambda body: body == b"first")
+    assert await records.get("r", "start") is None
+
+
 async def test_a_line_that_stays_broken_is_an_error_and_what_was_written_is_kept(
     container: blob_container.Container, line: emulator.Line
 ) -> None:

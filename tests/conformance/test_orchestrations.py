@@ -28,6 +28,9 @@ class Memory:
         self.start = twin.start
         self.close = twin.stop
 
+    async def owner(self, instance_id: str) -> str:
+        return instance_id
+
     async def events(self, instance_id: str) -> Sequence[tuple[int, bytes]]:
         return list(enumerate(self._twin.events[instance_id], 1))
 
@@ -50,6 +53,9 @@ class Durable:
     @property
     def payloads(self) -> store.PayloadStore:
         return self._engine.payloads
+
+    async def owner(self, instance_id: str) -> str:
+        return instance_id
 
     async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
         return (await self._engine.begin(name, instance_id, call))[1]

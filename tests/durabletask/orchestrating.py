@@ -10,7 +10,7 @@ from tests.durabletask.scheduler import Scheduler
 from tests.unit.replay import endings
 
 from perdure.hosts.durabletask import client, sdk, worker
-from perdure.hosts.replay import activities, log, starts, wire
+from perdure.hosts.replay import activities, log, start_records, starts, wire
 from perdure.payloads import records, store
 from perdure.workflow import protocol
 
@@ -51,6 +51,9 @@ class Hub:
         self._starts = starts.Starts(self.client, self.payloads, self._records)
         self._worker: worker.Worker | None = None
 
+    async def owner(self, instance_id: str) -> str:
+        return await start_records.owner(self._records, instance_id)
+
     async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
         return (await self._starts.start(name, instance_id, call))[1]
 
@@ -71,7 +74,9 @@ class Hub:
         await self._quiet()
         state = await self.client.get(instance_id)
         tail = () if state is None else state.tail[0]
-        return [(event.id, event.data) for event in await self._log.read(instance_id, 0, 10_000, tail)]
+        return [
+            (event.id, event.data) for event in await self._log.read(await self.owner(instance_id), 0, 10_000, tail)
+        ]
 
     async def status(self, instance_id: str) -> bytes | None:
         await self._quiet()

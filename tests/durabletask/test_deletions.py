@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pathlib
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from agent_framework import Agent
 from tests import polling
 from tests.agents import world
+from tests.conformance import workflows
 from tests.durabletask import hosting
 from tests.durabletask.scheduler import Scheduler
 from tests.replay import fronts
@@ -17,7 +19,8 @@ from tests.replay import fronts
 from perdure import AgentFunctionApp, errors
 from perdure.agents import naming
 from perdure.hosts.durabletask import hub
-from perdure.hosts.replay import sessions
+from perdure.hosts.replay import deletions, sessions, start_records
+from perdure.payloads import records, store
 from perdure.testing import ScriptedChatClient
 
 SESSION = naming.instance("helper", "s1")
@@ -67,3 +70,22 @@ async def test_a_deletion_that_was_cut_off_is_finished_by_the_next_and_by_the_ne
         first = naming.life(SESSION, 1)
         await polling.until(lambda: host.sessions._engine.get(first), lambda found: found is None)
         await polling.until(lambda: files(tmp_path), lambda found: not found)
+
+
+async def test_a_worker_clears_away_what_came_late_for_runs_that_were_deleted(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it begins, and then each day."""
+    kept = records.MemoryRecordStore()
+    stores = hub.Stores(store.MemoryPayloadStore(), kept)
+    monkeypatch.setattr(hub, "SWEEP_SECONDS", 0.01)
+    async with hosting.SchedulerHost(workflows.app_of(asyncio.Event()), scheduler=scheduler, stores=stores) as host:
+        await host.start("echo", "hello", run_id="r")
+        await host.outputs("r")
+        owner = await start_records.owner(kept, "r")
+        assert await host.runs.purge("r")
+        await kept.put_if_absent(owner, "event/000000000001", b"late")
+        assert await kept.names(deletions.MARKS), "a sweep has looked, and it is too early"
+        monkeypatch.setattr(deletions, "LATE_SECONDS", 0.0)
+        await polling.until(lambda: kept.names(deletions.MARKS), lambda marks: not marks)
+        assert await kept.names(owner) == []

@@ -19,7 +19,8 @@ class Line:
     Attributes:
         lost: Names of the calls that do nothing, and give None.
         refused: Names of the calls that fail.
-        held: What writing calls wait for; None if they do not.
+        held: What the calls in ``holds`` wait for; None if they do not.
+        holds: Names of calls; those that write.
         calls: Names of those that were made.
     """
 
@@ -29,12 +30,13 @@ class Line:
         self.lost: set[str] = set()
         self.refused: set[str] = set()
         self.held: asyncio.Event | None = None
+        self.holds = {"start", "start_again", "purge", "forget", "put_if_absent", "remove"}
         self.calls: list[str] = []
 
-    async def reached(self, name: str) -> None:
-        """Wait until something was called."""
+    async def reached(self, name: str, times: int = 1) -> None:
+        """Wait until something was called so often."""
         async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(lambda: name in self.calls)
+            await self._changed.wait_for(lambda: self.calls.count(name) >= times)
 
     def __getattr__(self, name: str) -> Any:
         async def call(*given: Any) -> Any:
@@ -43,7 +45,7 @@ class Line:
                 self._changed.notify_all()
             if name in self.refused:
                 raise errors.HubError("The line was cut.")
-            if self.held is not None and name in ("start", "start_again", "purge", "forget", "put_if_absent"):
+            if self.held is not None and name in self.holds:
                 await self.held.wait()
             return None if name in self.lost else await getattr(self._inner, name)(*given)
 

@@ -14,7 +14,7 @@ from tests.replay.conftest import Make
 from tests.workflow import functions
 
 from perdure import Deadline, Expired
-from perdure.hosts.replay import wire
+from perdure.hosts.replay import start_records, wire
 from perdure.routes import runs
 
 NO = programs.Verdict(approved=False, reason="nobody was there")
@@ -175,8 +175,9 @@ async def test_what_was_decided_of_a_request_does_not_decide_a_later_one_under_i
         await asked(host, "r")
         assert await host.runs.answer("r", "q", b'"one"', "application/json") == "accepted"
         await asked(host, "r", 2)
-        [name] = await front.records.names("r", wire.REQUEST)
-        body = await front.records.get("r", name)
+        owner = await start_records.owner(host.runs._records, "r")
+        [name] = await front.records.names(owner, wire.REQUEST)
+        body = await front.records.get(owner, name)
         assert body is not None
         await host.runs._engine.raise_event("r", wire.EVENT, wire.pack(wire.decode(body, wire.Heard)))
         assert await host.runs.answer("r", "q", b'"two"', "application/json") == "accepted"

@@ -13,7 +13,7 @@ from tests.replay import fronts, test_rewinds
 from tests.replay.conftest import Make
 
 from perdure import errors
-from perdure.hosts.replay import starts
+from perdure.hosts.replay import deletions, start_records
 from perdure.workflow import options
 
 LONG = "x" * 100_000
@@ -37,12 +37,12 @@ async def test_a_fresh_start_writes_no_record_and_its_id_is_taken(host: Any, tex
     front = fronts.Front(host)
     run, new = await start(front, host, text)
     assert (new, run.output) == (True, [text])
-    assert list(await front.records.names("r", starts.START)) == []
+    assert list(await front.records.names("r", start_records.START)) == []
     for again in (text, "another"):
         run, new = await start(front, host, again, fresh=False)
         assert (new, run.output) == (False, [text])
         assert run.input_digest == options.digest(host.app.hosted_workflows["echo"].take(text)[0])
-    assert list(await front.records.names("r", starts.START)) == []
+    assert list(await front.records.names("r", start_records.START)) == []
 
 
 async def test_a_fresh_start_that_fails_is_none(host: Any) -> None:
@@ -66,6 +66,7 @@ async def test_a_fresh_run_is_deleted_whole_wherever_that_is_cut_off(
         with pytest.raises(errors.HubError):
             await front.runs.purge("r")
         line.refused.clear()
+        monkeypatch.setattr(deletions, "CLAIM_SECONDS", 0.0)
     if where not in ("engine", "mark", "nowhere"):
         assert await front.runs.get("r") is None
         assert not await front.runs.terminate("r", "enough")
@@ -76,23 +77,20 @@ async def test_a_fresh_run_is_deleted_whole_wherever_that_is_cut_off(
     assert (new, run.output) == (True, ["other"])
 
 
-async def test_who_is_late_to_delete_a_fresh_run_leaves_no_run_behind(
-    host: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_late_to_delete_a_fresh_run_leaves_no_run_behind(host: Any) -> None:
     """It has seen the run, another has deleted it since, and it dies after it has written what is deleted."""
     front, late = fronts.Front(host), fronts.Front(host)
     await start(front, host, "one")
     late.records.held = asyncio.Event()
-    late.engine.refused.add("purge")
+    late.records.refused.add("remove")
     deleting = asyncio.create_task(late.runs.purge("r"))
     await late.records.reached("put_if_absent")
     assert await front.runs.purge("r")
     late.records.held.set()
     with pytest.raises(errors.HubError):
         await deleting
-    assert list(await front.records.names("r", starts.START)) == [starts.START]
+    assert list(await front.records.names("r", start_records.START)) == [start_records.START]
     assert await front.runs.get("r") is None
-    monkeypatch.setattr(starts, "PURGE_SECONDS", 0.0)
     run, new = await start(front, host, "one", fresh=False)
     assert (new, run.output) == (True, ["one"])
 

@@ -7,6 +7,7 @@ from tests.people import desk, programs
 from tests.replay.conftest import Make
 
 from perdure.hosts.replay import activities, life
+from perdure.payloads import owners
 from perdure.workflow import activity
 
 
@@ -53,4 +54,4 @@ async def test_executors_of_a_run_are_let_go_of_where_too_many_runs_are_at_hand(
         async for event in host.runs.follow("r"):
             if event.type == "parked":
                 break
-        assert "r" in released
+        assert "r" in map(owners.run_of, released)

@@ -12,7 +12,7 @@ from tests.replay import fronts
 from tests.replay.conftest import Make
 
 from perdure import AgentFunctionApp
-from perdure.hosts.replay import decisions, rewinds, starts
+from perdure.hosts.replay import decisions, rewinds, start_records
 
 
 class Mood:
@@ -125,7 +125,7 @@ async def test_a_run_that_is_deleted_while_it_is_rewound_does_not_come_back(make
         assert not await rewinding
         assert await host.runs._engine.get("r") is None
         assert await host.runs.get("r") is None
-        assert list(await front.records.names("r", starts.START)) == []
+        assert list(await front.records.names("r", start_records.START)) == []
 
 
 async def test_an_answer_that_was_accepted_as_a_run_failed_is_heard_when_it_is_rewound(make_host: Make) -> None:

@@ -16,7 +16,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "loops": frozenset(),
     "platform": frozenset({"errors"}),
     "tracebacks": frozenset({"errors", "workflow.failures", "workflow.protocol"}),
-    "payloads": frozenset({"errors", "loops"}),
+    "payloads": frozenset({"errors", "loops", "platform"}),
     "workflow": frozenset({"errors", "tracebacks", "tracing", "payloads", "journal"}),
     "agents": frozenset({"errors", "tracebacks", "tracing", "payloads", "workflow", "journal"}),
     "engine": frozenset({"errors", "platform", "tracebacks", "payloads", "workflow.protocol"}),

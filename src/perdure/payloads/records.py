@@ -6,7 +6,7 @@ such a record: whoever wrote it was accepted, everybody after was not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -35,6 +35,17 @@ class RecordStore(Protocol):
 
     async def names(self, owner: str, prefix: str = "", after: str = "") -> Sequence[str]:
         """Give the names that start with ``prefix`` and come after ``after``, in the order of their UTF-8 bytes."""
+        ...
+
+    async def remove(self, owner: str, name: str, fits: Callable[[bytes], bool] = lambda body: True) -> None:
+        """Delete a record; one that is not there is no error.
+
+        Args:
+            owner: The owner.
+            name: The record's name.
+            fits: Says whether it is the one that is meant; asked on any thread, perhaps twice. What takes the place of
+                that one meanwhile is not deleted.
+        """
         ...
 
     async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
@@ -70,6 +81,12 @@ class MemoryRecordStore:
         """Give the names that start with ``prefix`` and come after ``after``."""
         found = (name for name in self._bodies.get(owner, {}) if name.startswith(prefix))
         return sorted((name for name in found if not after or name.encode() > after.encode()), key=str.encode)
+
+    async def remove(self, owner: str, name: str, fits: Callable[[bytes], bool] = lambda body: True) -> None:
+        """Delete a record whose body fits."""
+        body = await self.get(owner, name)
+        if body is not None and fits(body) and await self.get(owner, name) is body:
+            del self._bodies[owner][name]
 
     async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Forget an owner's records."""

@@ -12,7 +12,7 @@ import msgspec
 from agent_framework import Executor, Workflow, WorkflowEvent
 
 from perdure import tracing
-from perdure.payloads import refs
+from perdure.payloads import owners, refs
 from perdure.workflow import (
     addresses,
     answers,
@@ -165,14 +165,14 @@ class Activities:
             live = await kind.make(instance_id, known, run)
         metadata = {
             **self.host_metadata,
-            addresses.INSTANCE_ID: instance_id,
+            addresses.INSTANCE_ID: owners.run_of(instance_id),
             addresses.WORKFLOW_NAME: self._shape.workflow,
         }
         say = partial(self._say, instance_id, call.superstep) if call.stream else None
         ctx = recorder.Recorder(level.classify, f"{instance_id}/{key}", metadata, tools, say)
         blobs: list[refs.Blob] = []
         turn = await self._turn(call, place, state, run)
-        listening = self._listen(live.executor, instance_id, key)
+        listening = self._listen(live.executor, owners.run_of(instance_id), key)
         with tracing.attached(call.trace), executing.contained(executor_id), listening:
             entered = await executing.execute(live, call, run, state, ctx, turn, blobs)
         ctx.close()
@@ -223,7 +223,7 @@ class Activities:
         deadline = self._policies.deadline(request)
         if deadline is not None:
             asked = seen.decode(request.data)
-            answer = await deadline.give(policy.Expired(run, request.id, request.executor, asked))
+            answer = await deadline.give(policy.Expired(owners.run_of(run), request.id, request.executor, asked))
             if answer is not None or deadline.gives_answer:
                 value = self._answer_types.take(request, asked, answer)
                 where = f"the answer that the deadline of request {request.id!r} gives"
@@ -233,7 +233,7 @@ class Activities:
 
     def _strand(self, run: str, what: str, whose: str) -> str:
         said = (
-            f"Run {run!r} needs {what}, which {whose} no longer has. "
+            f"Run {owners.run_of(run)!r} needs {what}, which {whose} no longer has. "
             "It waits; start the host with code that has it, or terminate the run."
         )
         self._wait_for_code(run, said)

@@ -172,7 +172,9 @@ class Activity(Protocol):
     """Work with effects. Runs at least once; its recorded result is final."""
 
     def __call__(self, instance_id: str, key: str, call: Any) -> Awaitable[Outcome]:
-        """Do the work.
+        """Do the work of an orchestration.
+
+        Its id says whose work it is: where an id may be taken again, that is an owner, see ``payloads.owners``.
 
         An exception lands as a ``failure`` in the orchestrator, which decides what follows.
 

@@ -91,4 +91,6 @@ async def test_an_owner_that_has_nothing_leaves_no_folder(tmp_path: pathlib.Path
     await payloads.purge("r")
     assert await kept.get("r", "start") == b""
     await kept.forget("r")
-    assert sorted(os.listdir(tmp_path)) == ["gone", "new"]
+    await kept.put_if_absent("other", "start", b"")
+    await kept.remove("other", "start")
+    assert sorted(os.listdir(tmp_path)) == ["gone", "new", "removing"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.hosts.replay import client, ends, wire
+from perdure.hosts.replay import client, ends, start_records, wire
 from perdure.payloads import records
 from perdure.workflow import protocol
 
@@ -17,6 +17,6 @@ async def wait(
     if state.output is not None:
         end = wire.unpack(state.output, wire.End)
         return protocol.Ended(end.output, end.failure)
-    left = await ends.last(kept, instance_id)
+    left = await ends.last(kept, await start_records.owner(kept, instance_id))
     assert left is not None
     return protocol.Ended(failure=left.failure)

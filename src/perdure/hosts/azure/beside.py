@@ -11,9 +11,9 @@ import msgspec
 
 from perdure import errors
 from perdure.hosts.azure import statuses, wire
-from perdure.hosts.replay import starts
+from perdure.hosts.replay import start_records
 from perdure.hosts.replay import wire as texts
-from perdure.payloads import records, store
+from perdure.payloads import owners, records, store
 from perdure.workflow import hosted, options
 
 
@@ -46,12 +46,12 @@ class Beside:
         if aside.what == "status":
             named = {f"{statuses.RECORD}{statuses.name_of(str(text))}": str(text) for text in aside.value}
             await asyncio.gather(
-                *(self._records.put_if_absent(aside.instance, name, text.encode()) for name, text in named.items())
+                *(self._records.put_if_absent(aside.owner, name, text.encode()) for name, text in named.items())
             )
             return ""
         if aside.what == "outputs":
             return await self._outputs(aside)
-        found = [await self._records.get(aside.instance, str(name)) for name in aside.value]
+        found = [await self._records.get(aside.owner, str(name)) for name in aside.value]
         heard = [texts.decode(body, texts.Heard) for body in found if body is not None]
         # What a deadline has decided its own activity tells, as what it is.
         return texts.pack([each for each in heard if each.at])
@@ -61,19 +61,21 @@ class Beside:
         if bound is None:
             raise errors.UsageError(f"{aside.name!r} takes no input of one's own.", "Start it through its routes.")
         ref, blobs = bound.hosted.accept(_json(aside.value), "application/json")
-        await self._payloads.put(aside.instance, blobs)
-        start = texts.pack(texts.Start(bound.start(ref, {})))
+        await self._payloads.put(aside.owner, blobs)
+        run, incarnation = owners.parts(aside.owner)
+        start = texts.pack(texts.Start(bound.start(ref, {}), incarnation=incarnation))
         # As a start by a route: the routes know the run by it.
-        started = starts.Started(aside.name, options.digest(ref, options.NONE), time.time(), start)
-        await self._records.put_if_absent(aside.instance, starts.START, texts.encode(started))
+        digest = options.digest(ref, options.NONE)
+        started = start_records.Started(aside.name, digest, time.time(), start, incarnation=incarnation)
+        await self._records.put_if_absent(run, start_records.START, texts.encode(started))
         return start
 
     async def _outputs(self, aside: wire.Aside) -> str:
         text = str(aside.value)
-        await self._records.put_if_absent(aside.instance, wire.OUTPUT, text.encode())
+        await self._records.put_if_absent(aside.owner, wire.OUTPUT, text.encode())
         output = texts.unpack(text, texts.End).output
         bound = self._bounds[aside.name]
-        plain = [] if output is None else await asyncio.to_thread(bound.plain_outputs, aside.instance, output)
+        plain = [] if output is None else await asyncio.to_thread(bound.plain_outputs, aside.owner, output)
         return msgspec.json.encode(plain).decode()
 
 

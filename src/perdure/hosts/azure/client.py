@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 
 from perdure import errors
 from perdure.hosts.azure import statuses, wire
@@ -144,16 +145,19 @@ class DurableClient:
         failure: protocol.Failure | None = None
         if shown in ("Failed", "Terminated"):
             failure = protocol.Failure(shown, "" if status.output is None else str(status.output))
-        return client.State(
+        state = client.State(
             status.instance_id,
             status.name or "",
             shown,
             status.created_time.timestamp(),
             status.last_updated_time.timestamp(),
-            await wire.ended(status.output, status.instance_id, self._records) if shown == "Completed" else None,
-            await statuses.said(status.custom_status, status.instance_id, self._records),
-            failure,
+            custom_status=await statuses.said(status.custom_status, status.instance_id, self._records),
+            failure=failure,
         )
+        if shown != "Completed":
+            return state
+        output = await wire.ended(status.output, state.owner, self._records)
+        return msgspec.structs.replace(state, output=output)
 
 
 def _status_of(status: Any) -> runs.Status:

@@ -16,7 +16,7 @@ from perdure import errors, loops
 from perdure.hosts import sites
 from perdure.hosts.azure import client, entities, hosting, mcp_triggers, orchestration, storage, sweep, triggers
 from perdure.hosts.local import settings
-from perdure.hosts.replay import runs
+from perdure.hosts.replay import deletions, runs
 from perdure.routes import site, table
 from perdure.workflow import addresses
 
@@ -79,8 +79,13 @@ def register(app: apps.AgentFunctionApp, *, with_earlier: bool = True) -> None:
     triggers.add(app, table.of(app.hosted_workflows, routed, with_health=app.enable_health_check), site_of)
     tools = [agent for agent in app.hosted_agents.values() if agent.mcp_tool]
     mcp_triggers.add(app, tools, site_of)
-    if any(agent.session_ttl for agent in app.hosted_agents.values()):
-        sweep.add(app, lambda inner: hosted.sessions(entities.DurableEntities(inner)))
+
+    async def swept(inner: df.DurableOrchestrationClient) -> None:
+        await deletions.Deletions(client.DurableClient(inner, kept), kept, kept).sweep()
+        await hosted.sessions(entities.DurableEntities(inner)).sweep()
+
+    if hosted.bounds or any(agent.session_ttl for agent in app.hosted_agents.values()):
+        sweep.add(app, swept)
 
 
 def executors() -> loops.Loop:

@@ -19,6 +19,7 @@ import azure.functions as func
 from perdure.hosts.azure import sdk, statuses, wire
 from perdure.hosts.replay import life, lives
 from perdure.hosts.replay import wire as texts
+from perdure.payloads import owners
 from perdure.workflow import protocol
 
 SHOWN_BYTES: Final = 3072
@@ -123,9 +124,11 @@ class _Driver:
         self._out: dict[int, _Out] = {}
         self._ordered: dict[int, sdk.Task] = {}
         self._recorded: set[str] = set()
+        self._owner = ""
 
     def live(self, living: lives.Replayed, start: texts.Start) -> Steps:
         """Give the engine what the life asks for, and the life what lands, until it is over."""
+        self._owner = owners.of(self._context.instance_id, start.incarnation)
         # The life before has seen it written.
         self._recorded.update(statuses.apart(start.status))
         self._listen()
@@ -178,6 +181,9 @@ class _Driver:
         try:
             return texts.unpack(wire.unpack(wire.Start, given).start, texts.Start)
         except (ValueError, TypeError):
+            # The id is given to it from outside. What it is told apart by must be the same in each replay.
+            incarnation = str(self._context.new_uuid()).replace("-", "")[: owners.INCARNATION_DIGITS]
+            self._owner = owners.of(self._context.instance_id, incarnation)
             accepted = yield self._context.call_activity(wire.ASIDE, self._beside("accept", given))
             return texts.unpack(accepted, texts.Start)
 
@@ -211,7 +217,7 @@ class _Driver:
         self._add(_Out(self._context.call_activity(wire.ASIDE, given), None, aside=given))
 
     def _beside(self, what: Literal["accept", "unread", "status", "outputs"], value: Any) -> dict[str, Any]:
-        return wire.pack(wire.Aside(self._context.instance_id, self._name, what, value))
+        return wire.pack(wire.Aside(self._owner, self._name, what, value))
 
     def _add(self, out: _Out) -> None:
         self._out[id(out.task)] = out

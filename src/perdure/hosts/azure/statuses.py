@@ -18,7 +18,7 @@ import msgspec
 
 from perdure.hosts.azure import wire
 from perdure.hosts.replay import wire as texts
-from perdure.payloads import records
+from perdure.payloads import owners, records
 from perdure.workflow import orchestrator, run_state
 
 LIMIT_CHARACTERS: Final = 8_000
@@ -66,6 +66,7 @@ def show(status: texts.Status) -> tuple[wire.Status, Mapping[str, str]]:
         0 if run is None else len(run.requests),
         status.held[:WAITING_CHARACTERS],
         asked=tuple(kept),
+        incarnation=status.incarnation if kept else "",
     )
     if run is not None and kept:
         without = msgspec.structs.replace(run, requests=())
@@ -74,7 +75,8 @@ def show(status: texts.Status) -> tuple[wire.Status, Mapping[str, str]]:
     whole = msgspec.structs.replace(shown, said=text)
     if len(json.dumps(wire.pack(whole))) <= LIMIT_CHARACTERS:
         return whole, kept
-    return msgspec.structs.replace(shown, record=name_of(text)), {**kept, name_of(text): text}
+    shown = msgspec.structs.replace(shown, record=name_of(text), incarnation=status.incarnation)
+    return shown, {**kept, name_of(text): text}
 
 
 async def said(custom: Any, instance: str, kept: records.RecordStore) -> str | None:
@@ -92,7 +94,8 @@ async def said(custom: Any, instance: str, kept: records.RecordStore) -> str | N
     names = [*status.asked, *([status.record] if status.record else [])]
     if not names:
         return status.said
-    bodies = await asyncio.gather(*(_written(instance, name, kept) for name in names))
+    owner = owners.of(instance, status.incarnation)
+    bodies = await asyncio.gather(*(_written(owner, name, kept) for name in names))
     found = [body for body in bodies if body is not None]
     if len(found) < len(names):
         return None
@@ -123,9 +126,9 @@ def _pieces(requests: Sequence[run_state.Request]) -> Iterator[tuple[run_state.R
     yield tuple(requests[first:])
 
 
-async def _written(instance: str, name: str, kept: records.RecordStore) -> str | None:
+async def _written(owner: str, name: str, kept: records.RecordStore) -> str | None:
     delay = FIRST_LOOK_SECONDS
-    while (body := await kept.get(instance, f"{RECORD}{name}")) is None:
+    while (body := await kept.get(owner, f"{RECORD}{name}")) is None:
         if delay > LAST_LOOK_SECONDS:
             return None
         # It is being written: the turn that named it asked for that.

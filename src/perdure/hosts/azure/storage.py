@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from perdure import errors
@@ -67,6 +67,10 @@ class Storage:
     async def names(self, owner: str, prefix: str = "", after: str = "") -> Sequence[str]:
         """Give the names that start with ``prefix`` and come after ``after``."""
         return await (await self._records()).names(owner, prefix, after)
+
+    async def remove(self, owner: str, name: str, fits: Callable[[bytes], bool] = lambda body: True) -> None:
+        """Delete a record whose body fits."""
+        await (await self._records()).remove(owner, name, fits)
 
     async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Delete every record of an owner."""

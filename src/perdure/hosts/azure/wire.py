@@ -41,7 +41,7 @@ class Aside(msgspec.Struct, frozen=True):
     """The input of the activity beside the steps.
 
     Attributes:
-        instance: The orchestration that asks for it.
+        owner: The owner of what the orchestration keeps that asks for it.
         name: The orchestration's durable name.
         what: ``accept`` takes the input of a run that was started by hand, and gives an encoded start; ``unread`` takes
             the names of the records of open requests, and gives what was accepted for them, encoded; ``status`` writes
@@ -50,7 +50,7 @@ class Aside(msgspec.Struct, frozen=True):
         value: What that takes.
     """
 
-    instance: str
+    owner: str
     name: str
     what: Literal["accept", "unread", "status", "outputs"]
     value: Any = None
@@ -73,6 +73,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
         said: An encoded ``wire.Status``.
         asked: Names of the records that have the open requests, where they do not stand in what is said.
         record: Name of the record of what is said where that is too long.
+        incarnation: That of the orchestration, where there are such records.
     """
 
     state: Literal["running", "waiting for answers"]
@@ -82,6 +83,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     said: str = ""
     asked: tuple[str, ...] = ()
     record: str = ""
+    incarnation: str = ""
 
 
 def pack(value: msgspec.Struct) -> dict[str, Any]:
@@ -114,15 +116,15 @@ def begun(given: Any) -> str | None:
         return None
 
 
-async def ended(output: Any, instance: str, kept: records.RecordStore) -> str | None:
+async def ended(output: Any, owner: str | None, kept: records.RecordStore) -> str | None:
     """Give how an orchestration has ended, an encoded ``wire.End``, out of its output.
 
     Args:
         output: The output; plain JSON where that was for a hand-written orchestration.
-        instance: Whose it is.
+        owner: Who owns what it keeps; None if it has said nothing of itself.
         kept: Where it is written down then.
     """
     if isinstance(output, str):
         return output
-    body = await kept.get(instance, OUTPUT)
+    body = None if owner is None else await kept.get(owner, OUTPUT)
     return None if body is None else body.decode()

@@ -14,7 +14,7 @@ from perdure import app as apps
 from perdure import errors
 from perdure.agents import naming
 from perdure.hosts.durabletask import client, sdk, worker
-from perdure.hosts.replay import activities, lifetimes, runs, sessions, turn_records
+from perdure.hosts.replay import activities, deletions, lifetimes, runs, sessions, turn_records
 from perdure.payloads import records, store
 from perdure.payloads.stores import folder_store
 from perdure.workflow import addresses, hosted, protocol, values
@@ -26,6 +26,9 @@ FOLDER_SECONDS: Final = 2.0
 
 INLINE: Final = values.Inline(message=1536, state=256, executor=1536, delta=2048)
 """To write a blob costs more than a dozen actions, whatever is in those; what a step takes stays small."""
+
+SWEEP_SECONDS: Final = 86_400.0
+"""How often a worker clears away what nobody else has; it does so as it begins too."""
 
 logger = logging.getLogger("perdure")
 
@@ -176,7 +179,7 @@ class Hub:
             work,
             [*given],
             self.stores.payloads,
-            begun=lambda: self._sweep(connected),
+            begun=lambda: self._sweep_daily(connected),
             ended=lambda instance_id: self._ended(instance_id, connected),
             close=connected.close,
             credential=sdk.credential(self.where),
@@ -196,14 +199,20 @@ class Hub:
         """Give the sessions of the hub's agents."""
         return sessions.ReplaySessions(connected, self.stores.payloads, self.stores.records, self.agents)
 
+    async def _sweep_daily(self, connected: client.SchedulerClient) -> None:
+        while True:
+            await self._sweep(connected)
+            await asyncio.sleep(SWEEP_SECONDS)
+
     async def _sweep(self, connected: client.SchedulerClient) -> None:
-        """Clear away sessions that ended, and whose worker was killed before it could."""
+        """Clear away sessions whose worker was killed before it could, and what came late for runs that are deleted."""
         try:
             for state in await connected.completed(lifetimes.PREFIX) if self.agents else ():
                 await self._ended(state.id, connected)
+            await deletions.Deletions(connected, self.stores.payloads, self.stores.records).sweep()
         except errors.HubError as error:
-            # The next worker that begins looks again, and so does the session's next turn.
-            logger.info("It was not possible to look for sessions that have ended: %s", error)
+            # It is looked again, and so does a session's next turn.
+            logger.info("It was not possible to look for what is to be cleared away: %s", error)
 
     async def _ended(self, instance_id: str, connected: client.SchedulerClient) -> None:
         """Clear away a session that has ended."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from perdure import errors
 from perdure.hosts.durabletask import sdk
 from perdure.hosts.replay import activities, life, wire
-from perdure.payloads import store
+from perdure.payloads import owners, store
 from perdure.payloads.codec import cache
 from perdure.workflow import protocol
 
@@ -33,7 +33,7 @@ class Worker:
         work: Does the activities.
         names: Durable names of the activities.
         payloads: Where the calls of orchestrations are that are too large to travel.
-        begun: Called, on this loop, when the worker begins; given up when it stops.
+        begun: Called, on this loop, when the worker begins; it may go on until it is given up as the worker stops.
         ended: Called, on this loop, with the id of an orchestration whose last turn was here.
         close: Called when the worker has stopped.
         credential: For a secure scheduler.
@@ -123,12 +123,13 @@ class Worker:
 
     def _life(self, orchestrator: protocol.Orchestrator) -> sdk.Make:
         def make(instance_id: str, start: wire.Start, now: float) -> life.Life:
-            call = self._call(instance_id, start.stored) if start.stored else start.call
+            owner = owners.of(instance_id, start.incarnation)
+            call = self._call(owner, start.stored) if start.stored else start.call
             return life.Life(orchestrator, instance_id, start, call, now, shown_bytes=SHOWN_BYTES)
 
         return make
 
-    def _call(self, instance_id: str, digest: bytes) -> bytes:
+    def _call(self, owner: str, digest: bytes) -> bytes:
         """Read what an orchestration was started with: it never changes, so a replay reads the same.
 
         Raises:
@@ -138,7 +139,7 @@ class Worker:
         found: bytes | None = self._calls.get(digest)
         if found is None:
             try:
-                found = self._payloads.read(instance_id, digest)
+                found = self._payloads.read(owner, digest)
             except errors.HubError as error:
                 raise sdk.Abandoned(str(error)) from error
             self._calls.put(digest, found, len(found))

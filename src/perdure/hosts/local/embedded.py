@@ -114,9 +114,9 @@ class Embedded:
         """Let sessions take note of a commit; False if it is no session's."""
         return self._sessions.heard(instance_id, name, emitted, view)
 
-    def output(self, given: bytes) -> bytes:
-        """Give a run's output out of what its orchestration gave."""
-        return given
+    async def completed(self, view: records.InstanceView) -> tuple[bytes, str]:
+        """Give a completed run's encoded output, and who owns what it keeps."""
+        return view.output or b"", view.id
 
     def close(self) -> None:
         """Let go of what is held of runs; the engine has ended."""

@@ -164,13 +164,13 @@ class LocalHost:
             RunFailed: If it failed or was terminated.
             TimeoutError: If it has not ended in time; it goes on.
         """
-        output, bound = await self._ended(run_id, timeout)
-        return bound.outputs(run_id, output)
+        output, bound, owner = await self._ended(run_id, timeout)
+        return bound.outputs(owner, output)
 
     async def state(self, run_id: str, *, timeout: float = 60.0) -> dict[str, Any]:
         """Wait for a run's end and give its final shared state; raises as :meth:`outputs` does."""
-        output, bound = await self._ended(run_id, timeout)
-        return bound.state(run_id, output)
+        output, bound, owner = await self._ended(run_id, timeout)
+        return bound.state(owner, output)
 
     async def drain(self, seconds: float) -> None:
         """Take no more work and let what runs finish, for so long at most."""
@@ -275,7 +275,7 @@ class LocalHost:
             raise errors.UsageError(f"There is no workflow {name!r}.", f"This app hosts: {hosts}.")
         return found
 
-    async def _ended(self, run_id: str, timeout: float) -> tuple[bytes, hosted.Bound]:
+    async def _ended(self, run_id: str, timeout: float) -> tuple[bytes, hosted.Bound, str]:
         view = await self.engine.wait(run_id, timeout)
         if view is None:
             raise errors.UsageError(f"There is no run {run_id!r}.", "Start it first.")
@@ -285,7 +285,8 @@ class LocalHost:
             run = await self.runs.get(run_id)
             raise RunFailed(run_id, view.failure if run is None else run.failure)
         bounds = {bound.orchestrator.name: bound for bound in self.bounds.values()}
-        return self._hosting.output(view.output or b""), bounds[view.name]
+        output, owner = await self._hosting.completed(view)
+        return output, bounds[view.name], owner
 
     def _committed(self, run_id: str, name: str, emitted: Sequence[bytes], view: records.InstanceView | None) -> None:
         if self._hosting.heard(run_id, name, emitted, view) or self._log is None:

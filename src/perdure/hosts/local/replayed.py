@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import azure.durable_functions as df  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 
 from perdure import app as apps
 from perdure import loops
-from perdure.engine import engine
+from perdure.engine import engine, records
 from perdure.hosts.azure import entities as azure_entities
 from perdure.hosts.azure import hosting, orchestration, statuses, wire
 from perdure.hosts.local import embedded
 from perdure.hosts.local.functions import entities, instances, sdk, service
 from perdure.hosts.replay import client, runs
-from perdure.hosts.replay import wire as texts
-from perdure.payloads import records
+from perdure.payloads import records as beside
 from perdure.payloads.stores import folder_store
 from perdure.routes import runs as routes
 
@@ -59,12 +59,13 @@ class Replayed(embedded.Embedded):
         super().attach(durable, functions)
         there = InstancesClient(functions.instances, self._kept)
         limit = orchestration.CALL_LIMIT_BYTES
-        self.runs = ReplayedRuns(there, self._stored, self._kept, self.bounds, inline_bytes=limit)
+        self.runs = self._runs = ReplayedRuns(there, self._stored, self._kept, self.bounds, inline_bytes=limit)
         self.sessions = self._hosting.sessions(LocalEntities(functions.entities))
 
-    def output(self, given: bytes) -> bytes:
-        """Give a run's output out of what its orchestration gave."""
-        return texts.unpack(json.loads(given), texts.End).output or b""
+    async def completed(self, view: records.InstanceView) -> tuple[bytes, str]:
+        """Give a completed run's encoded output, and who owns what it keeps."""
+        output, _, owner = await self._runs.completed(view.id)
+        return output, owner
 
     def close(self) -> None:
         """Let go of what is held of runs between their turns."""
@@ -115,7 +116,7 @@ class InstancesClient:
         kept: Where the records beside them are.
     """
 
-    def __init__(self, held: instances.Instances, kept: records.RecordStore) -> None:
+    def __init__(self, held: instances.Instances, kept: beside.RecordStore) -> None:
         self._instances = held
         self._records = kept
 
@@ -176,13 +177,16 @@ class InstancesClient:
         if state is None:
             return None
         view = state.view
-        return client.State(
+        shown = client.State(
             view.id,
             view.name,
             state.runtime_status,
             view.created,
             view.updated,
-            await wire.ended(state.output, view.id, self._records) if outputs and view.status == "Completed" else None,
-            await statuses.said(state.status.custom, view.id, self._records),
-            view.failure,
+            custom_status=await statuses.said(state.status.custom, view.id, self._records),
+            failure=view.failure,
         )
+        if not outputs or view.status != "Completed":
+            return shown
+        output = await wire.ended(state.output, shown.owner, self._records)
+        return msgspec.structs.replace(shown, output=output)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from perdure import errors, tracebacks
 from perdure.hosts.replay import ends, log, wire
-from perdure.payloads import records, store
+from perdure.payloads import owners, records, store
 from perdure.workflow import deadlines, failures, orchestrator, protocol, run_state
 
 RUNS_AT_HAND: Final = 256
@@ -45,15 +45,17 @@ class Activities:
 
     async def __call__(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
         """Do the work of one item; whatever goes wrong is in the reply."""
+        # Its run may be deleted by now, and its id taken again: what it writes is seen under this owner only.
+        owner = owners.of(instance_id, task.incarnation)
         try:
             if name == wire.NOTE:
-                return await self._note(instance_id, task)
+                return await self._note(owner, task)
             if not task.pages:
-                return await self._act(instance_id, name, task)
+                return await self._act(owner, name, task)
             # The log does not wait for the work, nor the work for the log.
-            telling = asyncio.ensure_future(self._log.write(instance_id, task.pages))
+            telling = asyncio.ensure_future(self._log.write(owner, task.pages))
             try:
-                reply = await self._act(instance_id, name, task)
+                reply = await self._act(owner, name, task)
             finally:
                 await asyncio.wait([telling])
             await telling
@@ -63,30 +65,31 @@ class Activities:
 
     def forget(self, run: str) -> None:
         """Let go of the copies of a run that has ended."""
-        if self._at_hand.pop(run, 1) == 0:
-            self._release(run)
+        for owner in [owner for owner, busy in self._at_hand.items() if not busy and owners.run_of(owner) == run]:
+            del self._at_hand[owner]
+            self._release(owner)
 
-    async def _note(self, instance_id: str, task: wire.Task) -> wire.Reply:
-        await self._log.write(instance_id, task.pages)
+    async def _note(self, owner: str, task: wire.Task) -> wire.Reply:
+        await self._log.write(owner, task.pages)
         if task.end is not None:
-            await ends.keep(self._records, instance_id, task.end)
+            await ends.keep(self._records, owner, task.end)
         return wire.Reply("result")
 
-    async def _act(self, instance_id: str, name: str, task: wire.Task) -> wire.Reply:
+    async def _act(self, owner: str, name: str, task: wire.Task) -> wire.Reply:
         activity = self._activities.get(name)
         if activity is None:
             return _held(LookupError(f"No worker that was asked has the activity {name!r}."))
         call = wire.decode_call(task.call)
         if isinstance(call, deadlines.Expiry):
-            return await self._expire(instance_id, activity, task, call)
-        return await self._work(instance_id, activity, task, call)
+            return await self._expire(owner, activity, task, call)
+        return await self._work(owner, activity, task, call)
 
-    async def _work(self, instance_id: str, activity: protocol.Activity, task: wire.Task, call: Any) -> wire.Reply:
-        self._hold_at_hand(instance_id)
+    async def _work(self, owner: str, activity: protocol.Activity, task: wire.Task, call: Any) -> wire.Reply:
+        self._hold_at_hand(owner)
         try:
             async with asyncio.timeout(task.patience or None):
-                outcome = await activity(instance_id, task.key, call)
-            await self._payloads.put(outcome.owner or instance_id, outcome.blobs)
+                outcome = await activity(owner, task.key, call)
+            await self._payloads.put(outcome.owner or owner, outcome.blobs)
         except protocol.Stranded as error:
             return _held(error)
         except errors.HubError:
@@ -99,7 +102,7 @@ class Activities:
         except Exception as error:
             return _failed(error)
         finally:
-            self._let_go_of_oldest(instance_id)
+            self._let_go_of_oldest(owner)
         return wire.Reply("result", outcome.data)
 
     async def _expire(

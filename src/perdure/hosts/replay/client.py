@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from perdure.hosts.replay import wire
+from perdure.payloads import owners
 from perdure.routes import runs
 from perdure.workflow import protocol
 
@@ -49,6 +50,12 @@ class State(msgspec.Struct, frozen=True):
     def said(self) -> wire.Status | None:
         """What it says of itself; None if it has said nothing yet."""
         return None if self.custom_status is None else wire.unpack(self.custom_status, wire.Status)
+
+    @property
+    def owner(self) -> str | None:
+        """Who owns what it keeps; None if it has said nothing yet."""
+        said = self.said
+        return None if said is None else owners.of(self.id, said.incarnation)
 
     @property
     def tail(self) -> tuple[tuple[wire.Page, ...], int]:

@@ -165,7 +165,14 @@ class Life:
     def said(self) -> wire.Status:
         """What the orchestration says of itself."""
         names = {out.work.name: None for out in self._out.values() if out.work.role == "activity"}
-        return wire.Status(self._status, self.held, tuple(names)[:AWAITED], self._tail.shown, self._tail.following)
+        return wire.Status(
+            self._status,
+            self.held,
+            tuple(names)[:AWAITED],
+            self._tail.shown,
+            self._tail.following,
+            self._start.incarnation,
+        )
 
     def move(self, now: float) -> None:
         """Move the time on; it does not run backwards."""
@@ -324,14 +331,16 @@ class Life:
         self._out[out.serial] = out
         work = out.work
         if work.role == "note":
-            return Order(out.serial, work, wire.Task(work.key, b"", out.pages, out.end))
+            note = wire.Task(work.key, b"", out.pages, out.end, incarnation=self._start.incarnation)
+            return Order(out.serial, work, note)
         if work.role != "activity":
             return Order(out.serial, work)
         timer = self._keyed.get(f"{attempts.TIMEOUT}/{work.key}")
         patience = 0.0 if timer is None else max(timer.work.fire_at - self.now, 0.0)
         call = wire.encode_call(work.call)
         self._weight += len(call) + sum(map(tail.size, out.pages))
-        return Order(out.serial, work, wire.Task(work.key, call, out.pages, None, patience))
+        task = wire.Task(work.key, call, out.pages, None, patience, self._start.incarnation)
+        return Order(out.serial, work, task)
 
     def _hold(self, out: _Out, reply: wire.Reply) -> Turn:
         """Try again in a while what a worker, or the store, could not do."""

@@ -43,36 +43,45 @@ class Rewinds:
         state = await self._engine.get(run_id)
         if state is None or state.status != "Failed" or (started := await self._starts.write_down(state)) is None:
             return False
-        end = await ends.last(self._records, run_id)
+        owner = started.owner(run_id)
+        end = await ends.last(self._records, owner)
         if end is None or end.state is None:
             return False
-        if not await self._may_rewind(run_id, end) or not await self._starts.stands(run_id, started):
+        if not await self._may_rewind(owner, end) or not await self._starts.stands(run_id, started):
             return False
         first = wire.unpack(started.start, wire.Start)
-        heard = (wire.Heard(orchestrator.REWIND, b""), *await self._unheard(run_id, end.state))
-        again = wire.Start(first.call, first.stored, state=end.state, next=end.next, heard=heard, digest=first.digest)
+        heard = (wire.Heard(orchestrator.REWIND, b""), *await self._unheard(owner, end.state))
+        again = wire.Start(
+            first.call,
+            first.stored,
+            state=end.state,
+            next=end.next,
+            heard=heard,
+            incarnation=first.incarnation,
+            digest=first.digest,
+        )
         if not await self._engine.start_again(started.name, run_id, wire.pack(again)):
             return False
         if await self._starts.stands(run_id, started):
             return True
         # Deleted just now.
-        await self._starts.undo(run_id)
+        await self._starts.undo(run_id, started)
         return False
 
-    async def _may_rewind(self, run_id: str, end: wire.End) -> bool:
+    async def _may_rewind(self, owner: str, end: wire.End) -> bool:
         """Say whether this is the one that rewinds a run after it failed so; whoever was first may have died."""
         name = f"{REWOUND}{end.next:012d}"
-        if await self._records.put_if_absent(run_id, name, wire.encode(time.time())):
+        if await self._records.put_if_absent(owner, name, wire.encode(time.time())):
             return True
-        body = await self._records.get(run_id, name)
+        body = await self._records.get(owner, name)
         return (
             body is not None
             and time.time() - wire.decode(body, float) > REWIND_SECONDS
-            and await ends.last(self._records, run_id) == end
+            and await ends.last(self._records, owner) == end
         )
 
-    async def _unheard(self, run_id: str, state: bytes) -> list[wire.Heard]:
+    async def _unheard(self, owner: str, state: bytes) -> list[wire.Heard]:
         """Give what was accepted for requests that a run had open when it failed: it may not have heard of it."""
-        made = await self._decisions.made(run_id, run_state.decode(state).requests)
+        made = await self._decisions.made(owner, run_state.decode(state).requests)
         # What a deadline has decided its own activity tells.
         return [heard for heard in made.values() if heard.at]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from opentelemetry import propagate
 
 from perdure.agents import naming as agents
-from perdure.hosts.replay import client, decisions, ends, listing, log, rewinds, starts, wire
+from perdure.hosts.replay import client, decisions, ends, listing, log, rewinds, start_records, starts, wire
 from perdure.payloads import records, refs, store
 from perdure.routes import runs
 from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
@@ -98,14 +98,15 @@ class ReplayRuns:
         request = _open(state, request_id)
         if request is None:
             return await self._was_asked(bound, state, request_id)
-        seen = bound.values_of(run_id)
+        owner = await self._owner(state)
+        seen = bound.values_of(owner)
         ref, blobs = await asyncio.to_thread(
             lambda: bound.hosted.accept_answer(request, lambda: seen.decode(request.data), body, content_type)
         )
         # The answer's payload before the answer: whoever sees one finds the other.
-        await self._payloads.put(run_id, blobs)
+        await self._payloads.put(owner, blobs)
         answer = orchestrator.encode_answer(run_state.Answer(request_id, ref, request.superstep))
-        return await self._decisions.decide(run_id, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
+        return await self._decisions.decide(owner, request, wire.Heard(orchestrator.ANSWER, answer, time.time()))
 
     async def withdraw(self, run_id: str, request_id: str) -> runs.Accepted:
         """Withdraw an open request; durable when it returns."""
@@ -118,11 +119,12 @@ class ReplayRuns:
             return await self._was_asked(bound, state, request_id)
         status = _status(state)
         asked = () if status is None else status.requests
-        ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(run_id).decode)
-        told = await self._decisions.decide(run_id, request, _withdrawal(request))
+        owner = await self._owner(state)
+        ids = await asyncio.to_thread(answers.withdrawn, asked, request_id, bound.values_of(owner).decode)
+        told = await self._decisions.decide(owner, request, _withdrawal(request))
         for other in asked:
             if told == "accepted" and other.id in ids and other.id != request_id:
-                await self._decisions.decide(run_id, other, _withdrawal(other))
+                await self._decisions.decide(owner, other, _withdrawal(other))
         return told
 
     async def query(self, query: runs.Query) -> runs.Page:
@@ -144,9 +146,10 @@ class ReplayRuns:
         bound = self._bound(state)
         if state is None or bound is None:
             return []
-        await self._seal(state)
-        found = await self._log.reader(run_id, after).read(limit, *state.tail)
-        return await self._told(bound, run_id, found)
+        owner = await self._owner(state)
+        await self._seal(state, owner)
+        found = await self._log.reader(owner, after).read(limit, *state.tail)
+        return await self._told(bound, owner, found)
 
     async def follow(self, run_id: str, after: int = 0, *, live: bool = False) -> AsyncIterator[runs.Event]:
         """Give the events with ids above ``after`` and those to come; ends after the final one.
@@ -155,14 +158,16 @@ class ReplayRuns:
         """
         state = await self._engine.get(run_id)
         bound = self._bound(state)
-        if bound is None:
+        if state is None or bound is None:
             return
-        reader = self._log.reader(run_id, after)
+        owner = await self._owner(state)
+        reader = self._log.reader(owner, after)
         delay = FIRST_POLL_SECONDS
-        while state is not None:
-            await self._seal(state)
+        # Where it is deleted, and its id taken again, that is another run.
+        while state is not None and state.owner in (None, owner):
+            await self._seal(state, owner)
             found = await reader.read(log.AT_ONCE, *state.tail)
-            for event in await self._told(bound, run_id, found):
+            for event in await self._told(bound, owner, found):
                 yield event
             if not found and state.ended:
                 return
@@ -184,7 +189,7 @@ class ReplayRuns:
         if ended is None or not ended.ended:
             # No worker is there to carry it out; the first that comes will.
             return True
-        await self._seal(ended)
+        await self._seal(ended, await self._owner(ended))
         return ended.status == "Terminated"
 
     async def rewind(self, run_id: str) -> bool:
@@ -193,13 +198,15 @@ class ReplayRuns:
 
     async def purge(self, run_id: str) -> bool:
         """Delete an ended run with its payloads; False if it is unknown or has not ended."""
+        # In this order: what the engine has then is what the record was of, or never was recorded.
+        started = await start_records.find(self._records, run_id)
         state = await self._engine.get(run_id)
-        ended = state is not None and state.ended
-        started = await (self._starts.write_down(state) if state and ended else self._starts.find(run_id))
-        if started is None:
-            return False
-        may = await self._starts.may_be_deleted(run_id, started) if state is None else ended
-        return may and await self._starts.forget(run_id, started)
+        if state is None:
+            may = started is not None and await self._starts.may_be_deleted(run_id, started)
+        else:
+            may = state.ended
+            started = started or (await self._starts.write_down(state) if may else None)
+        return started is not None and may and await self._starts.deletions.delete(run_id, started)
 
     async def trouble(self) -> str | None:
         """Say why the engine, or the store, cannot be had; None where both can."""
@@ -216,15 +223,16 @@ class ReplayRuns:
             TimeoutError: If it has not ended in time.
             LookupError: If it has not completed; its argument is why.
         """
-        output, bound = await self._completed(run_id, seconds)
-        return await asyncio.to_thread(bound.outputs, run_id, output)
+        output, bound, owner = await self.completed(run_id, seconds)
+        return await asyncio.to_thread(bound.outputs, owner, output)
 
     async def state(self, run_id: str, seconds: float) -> dict[str, Any]:
         """Wait for a run's end and give its final shared state; raises as :meth:`outputs` does."""
-        output, bound = await self._completed(run_id, seconds)
-        return await asyncio.to_thread(bound.state, run_id, output)
+        output, bound, owner = await self.completed(run_id, seconds)
+        return await asyncio.to_thread(bound.state, owner, output)
 
-    async def _completed(self, run_id: str, seconds: float) -> tuple[bytes, hosted.Bound]:
+    async def completed(self, run_id: str, seconds: float = 0.0) -> tuple[bytes, hosted.Bound, str]:
+        """Wait for a run's end; gives its encoded output, its workflow, and who owns what it keeps."""
         state = await self._engine.wait(run_id, seconds)
         bound = self._bound(state)
         if state is None or bound is None:
@@ -234,7 +242,7 @@ class ReplayRuns:
         end = state.end
         if end is None or end.output is None:
             raise LookupError(await self._failure(state))
-        return end.output, bound
+        return end.output, bound, await self._owner(state)
 
     # How a run is shown.
 
@@ -250,12 +258,14 @@ class ReplayRuns:
         name, _ = self._by_orchestration.get(started.name, (started.name.removeprefix("dafx-"), None))
         return _pending(run_id, name, started)
 
-    async def _run(self, state: client.State, started: starts.Started | None, *, outputs: bool = True) -> runs.Run:
+    async def _run(
+        self, state: client.State, started: start_records.Started | None, *, outputs: bool = True
+    ) -> runs.Run:
         workflow, bound = self._by_orchestration.get(state.name, (state.name.removeprefix("dafx-"), None))
         output: list[Any] | None = None
         end = state.end if outputs else None
         if bound is not None and end is not None and end.output is not None:
-            output = await asyncio.to_thread(bound.plain_outputs, state.id, end.output)
+            output = await asyncio.to_thread(bound.plain_outputs, await self._owner(state), end.output)
         requests: tuple[runs.Pending, ...] = ()
         custom: dict[str, Any] | None = None
         if bound is not None and not state.ended:
@@ -280,12 +290,13 @@ class ReplayRuns:
         requests: tuple[runs.Pending, ...] = ()
         status = _status(state)
         if status is not None and status.requests:
-            seen = bound.values_of(state.id)
+            owner = await self._owner(state)
+            seen = bound.values_of(owner)
             # What is decided is open no more, whether the run has heard of it or not.
-            decided = await self._decisions.made(state.id, status.requests)
+            decided = await self._decisions.made(owner, status.requests)
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
             for name, heard in decided.items():
-                await self._decisions.tell_again(state.id, name, heard)
+                await self._decisions.tell_again(owner, name, heard)
             requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
         if status is not None:
             custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
@@ -295,29 +306,29 @@ class ReplayRuns:
     async def _failure(self, state: client.State) -> protocol.Failure | None:
         if state.status != "Failed":
             return state.failure
-        end = await ends.last(self._records, state.id)
+        end = await ends.last(self._records, await self._owner(state))
         return state.failure if end is None else end.failure
 
-    async def _told(self, bound: hosted.Bound, run_id: str, found: Sequence[log.Event]) -> list[runs.Event]:
+    async def _told(self, bound: hosted.Bound, owner: str, found: Sequence[log.Event]) -> list[runs.Event]:
         def told() -> list[runs.Event]:
-            shown = [(event, bound.event(run_id, event.data)) for event in found]
+            shown = [(event, bound.event(owner, event.data)) for event in found]
             return [runs.Event(event.id, type, event.time, data) for event, (type, data) in shown]
 
         return await asyncio.to_thread(told) if found else []
 
-    async def _seal(self, state: client.State) -> None:
+    async def _seal(self, state: client.State, owner: str) -> None:
         """Close the log of a run that could not do so itself: it was ended from outside, or the engine gave it up."""
         if state.status == "Terminated":
             reason = "" if state.failure is None else state.failure.message
             ended = events.of("terminated", fields={"reason": reason})
-            await self._log.seal(state.id, state.updated, ended, state.tail[0])
-        elif state.status == "Failed" and state.failure is not None and not await ends.last(self._records, state.id):
+            await self._log.seal(owner, state.updated, ended, state.tail[0])
+        elif state.status == "Failed" and state.failure is not None and not await ends.last(self._records, owner):
             ended = events.failed("failed", 0, "", state.failure)
-            await self._log.seal(state.id, state.updated, ended, state.tail[0])
+            await self._log.seal(owner, state.updated, ended, state.tail[0])
 
     async def _was_asked(self, bound: hosted.Bound, state: client.State, request_id: str) -> runs.Accepted:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
-        reader = self._log.reader(state.id)
+        reader = self._log.reader(await self._owner(state))
         while page := await reader.read(log.AT_ONCE, *state.tail):
             for event in page:
                 type, data = bound.event_fields(event.data)
@@ -337,11 +348,18 @@ class ReplayRuns:
             and not agents.is_session(state.id)
         )
 
+    async def _owner(self, state: client.State) -> str:
+        """Give who owns what a run keeps: it says so itself, once it has been at work."""
+        if state.owner is not None:
+            return state.owner
+        started = await self._starts.known(state)
+        return state.id if started is None else started.owner(state.id)
+
     def _bound(self, state: client.State | None) -> hosted.Bound | None:
         return None if state is None else self._by_orchestration.get(state.name, ("", None))[1]
 
 
-def _pending(run_id: str, workflow: str, started: starts.Started) -> runs.Run:
+def _pending(run_id: str, workflow: str, started: start_records.Started) -> runs.Run:
     created = started.created
     return runs.Run(run_id, workflow, "Pending", created, created, input_digest=started.digest)
 

@@ -44,6 +44,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
             ends it alike.
         shown: The id up to which events have stood in the status, or in the log.
         told: Events after the pages, not cut yet.
+        incarnation: Which of those that the id was given to it is; empty where an id is used once.
         digest: Of what a client started it with; empty where none did.
     """
 
@@ -59,6 +60,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     landings: int = 0
     shown: int = 1
     told: tuple[tuple[float, bytes], ...] = ()
+    incarnation: str = ""
     digest: bytes = b""
 
 
@@ -71,6 +73,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
         pages: Events that it writes to the log.
         end: What it leaves for clients of a run that is about to fail.
         patience: Seconds after which nobody waits for it any more; 0 for never.
+        incarnation: That of the orchestration.
     """
 
     key: str
@@ -78,6 +81,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     pages: tuple[Page, ...] = ()
     end: End | None = None
     patience: float = 0.0
+    incarnation: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
@@ -135,6 +139,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
         awaited: Names of the activities that are out, as far as they are few.
         pages: Events that may not be in the log.
         next: The id that the next event will have; 0 if nothing is said of events.
+        incarnation: That of the orchestration.
     """
 
     value: bytes | None = None
@@ -142,6 +147,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     awaited: tuple[str, ...] = ()
     pages: tuple[Page, ...] = ()
     next: int = 0
+    incarnation: str = ""
 
 
 NOTE: Final = "perdure-note"

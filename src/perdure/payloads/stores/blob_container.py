@@ -21,7 +21,7 @@ from perdure import errors, loops
 from perdure.payloads.stores import storage_account
 
 try:
-    from azure.core import exceptions
+    from azure.core import MatchConditions, exceptions
     from azure.storage.blob import aio
 except ImportError as missing_extra:
     raise ImportError(
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 AlreadyThere = exceptions.ResourceExistsError
 NotThere = exceptions.ResourceNotFoundError
+Modified = exceptions.ResourceModifiedError
+IF_NOT_MODIFIED: Final = MatchConditions.IfNotModified
 
 AT_ONCE: Final = 32
 """How many requests one call has under way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -103,6 +103,10 @@ class BlobRecordStore:
         found = await self._container.do(listed)
         return sorted((name for name in found if not after or name.encode() > after.encode()), key=str.encode)
 
+    async def remove(self, owner: str, name: str, fits: Callable[[bytes], bool] = lambda body: True) -> None:
+        """Delete a record whose body fits."""
+        await self._container.do(lambda client: _delete_fitting(client, _record(owner, name), fits))
+
     async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Delete every record of an owner."""
         kept = [_record(owner, name) for name in last]
@@ -135,6 +139,12 @@ async def _upload(client: Any, blob: str, body: bytes, metadata: dict[str, str] 
 
 
 async def _download(client: Any, blob: str) -> bytes | None:
+    found = await _download_version(client, blob)
+    return None if found is None else found[0]
+
+
+async def _download_version(client: Any, blob: str) -> tuple[bytes, str] | None:
+    """Give a blob with the tag that it has as long as it is this one."""
     try:
         stream = await client.download_blob(blob, max_concurrency=4)
         body: bytes = await stream.readall()
@@ -142,7 +152,7 @@ async def _download(client: Any, blob: str) -> bytes | None:
         if error.error_code in _NOT_THERE:  # type: ignore[attr-defined]  # the storage client adds it
             return None
         raise
-    return body
+    return body, str(stream.properties.etag)
 
 
 async def _delete(client: Any, prefix: str, but: Sequence[str] = ()) -> None:
@@ -154,6 +164,16 @@ async def _delete_one(client: Any, name: str) -> None:
     try:
         await client.delete_blob(name)
     except blob_container.NotThere:
+        return
+
+
+async def _delete_fitting(client: Any, name: str, fits: Callable[[bytes], bool]) -> None:
+    found = await _download_version(client, name)
+    if found is None or not await asyncio.to_thread(fits, found[0]):
+        return
+    try:
+        await client.delete_blob(name, etag=found[1], match_condition=blob_container.IF_NOT_MODIFIED)
+    except (blob_container.NotThere, blob_container.Modified):
         return
 
 

@@ -15,10 +15,10 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from perdure import errors
+from perdure import errors, platform
 from perdure.payloads import compression, refs, store
 
 _PAYLOADS: Final = "p"
@@ -113,6 +113,11 @@ class FolderRecordStore:
             if name is not None:
                 found.append(name)
         return found
+
+    async def remove(self, owner: str, name: str, fits: Callable[[bytes], bool] = lambda body: True) -> None:
+        """Delete a record whose body fits."""
+        path = self._root.place(owner, _RECORDS) / _file(name)
+        await asyncio.to_thread(self._root.remove, path, lambda whole: fits(_split(whole)[1]))
 
     async def forget(self, owner: str, last: Sequence[str] = ()) -> None:
         """Delete every record of an owner; they go at once, so that none is last."""
@@ -216,10 +221,29 @@ class _Root:
             # Unless the owner has something else.
             place.parent.rmdir()
 
+    def remove(self, path: pathlib.Path, fits: Callable[[bytes], bool]) -> None:
+        """Delete a file that fits, one after another: what was found to fit is still what has the name then."""
+        if (found := self.read(path)) is None or not fits(found):
+            return
+        try:
+            with platform.locked(self._folder / "removing"):
+                found = self.read(path)
+                if found is not None and fits(found):
+                    # Whoever deletes all of the owner's may be faster.
+                    with contextlib.suppress(FileNotFoundError):
+                        path.unlink()
+                        _sync(path.parent)
+        except OSError as error:
+            raise self._unusable("written", error) from error
+        with contextlib.suppress(OSError):
+            # Unless there is something else.
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
     def _unusable(self, done: str, error: OSError) -> errors.HubError:
         return errors.HubError(
             f"The folder {self._folder} cannot be {done}: {error.strerror or error}.",
-            "It must be a folder that all workers share, on a file system with hard links, with room left on it.",
+            "It must be a folder that all workers share, on a file system with hard links and locks, with room left.",
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent import futures
 from typing import NamedTuple
 
 import pytest
@@ -112,6 +113,39 @@ class RecordsSuite:
         await bench.records.forget("r")
         assert await bench.records.put_if_absent("r", "start", b"second")
         assert await (await bench.reopen()).get("r", "start") == b"second"
+
+    async def test_a_record_that_fits_is_removed_and_its_name_is_free_again(self, bench: Bench) -> None:
+        """Any other stays; one that is not there is no error."""
+        for name in ("start", "other"):
+            await bench.records.put_if_absent("r", name, b"first")
+        await bench.records.remove("r", "start", lambda body: body == b"second")
+        await bench.records.remove("r", "nothing")
+        await bench.records.remove("nobody", "start")
+        assert list(await bench.records.names("r")) == ["other", "start"]
+        await bench.records.remove("r", "start", lambda body: body == b"first")
+        await bench.records.remove("r", "start", lambda body: body == b"first")
+        assert list(await bench.records.names("r")) == ["other"]
+        assert await bench.records.put_if_absent("r", "start", b"second")
+        assert await (await bench.reopen()).get("r", "start") == b"second"
+
+    async def test_what_takes_the_place_of_a_record_that_is_being_removed_stays(self, bench: Bench) -> None:
+        """Another has removed that one meanwhile, and written the next."""
+        with futures.ThreadPoolExecutor(1) as another:
+            meanwhile = [self._replace(bench)]
+
+            def fits(body: bytes) -> bool:
+                if meanwhile:
+                    another.submit(asyncio.run, meanwhile.pop()).result()
+                return body == b"first"
+
+            await bench.records.put_if_absent("r", "start", b"first")
+            await bench.records.remove("r", "start", fits)
+        assert await bench.records.get("r", "start") == b"second"
+
+    @staticmethod
+    async def _replace(bench: Bench) -> None:
+        await bench.records.remove("r", "start")
+        assert await bench.records.put_if_absent("r", "start", b"second")
 
     async def test_what_is_to_be_forgotten_last_is_there_while_anything_else_is(self, bench: Bench) -> None:
         """Whoever looks while records are deleted, or after that was broken off, knows by it that some are left."""

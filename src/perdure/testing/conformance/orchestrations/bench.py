@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from perdure.payloads import refs, store
+from perdure.payloads import owners, refs, store
 from perdure.workflow import protocol
 
 PATIENCE_SECONDS = 20.0
@@ -24,6 +24,10 @@ class Backend(Protocol):
     @property
     def payloads(self) -> store.PayloadStore:
         """Its payload store."""
+        ...
+
+    async def owner(self, instance_id: str) -> str:
+        """Give who owns the payloads of an orchestration: itself, where no other can ever have its id."""
         ...
 
     async def begin(self, name: str, instance_id: str, call: bytes) -> bool:
@@ -169,7 +173,7 @@ class Bench:
         """Add an activity, before the first ``begin``; ``same``, which gives back its call, is there."""
 
         async def run(instance_id: str, key: str, call: Any) -> protocol.Outcome:
-            self.ran.append((instance_id, key))
+            self.ran.append((owners.run_of(instance_id), key))
             value = await work(call)
             return protocol.Outcome(value, encode(value), blobs(value) if blobs is not None else (), owner)
 
