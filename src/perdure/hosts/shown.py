@@ -1,12 +1,44 @@
-"""Runs as clients see them, whatever engine they are on: what they wait for, and what they say of themselves."""
+"""Runs and sessions as clients see them, whatever engine they are on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from perdure.routes import runs
-from perdure.workflow import hosted, naming, orchestrator, run_state, values
+from perdure import errors
+from perdure.agents import naming as agents
+from perdure.agents import records
+from perdure.routes import runs, sessions
+from perdure.workflow import hosted, naming, orchestrator, protocol, run_state, values
+
+
+class Orchestration(Protocol):
+    """What every engine says of an orchestration."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """Where it is in its life."""
+        ...
+
+    @property
+    def created(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    @property
+    def updated(self) -> float:
+        """Seconds since the epoch of the last thing recorded of it."""
+        ...
+
+    @property
+    def failure(self) -> protocol.Failure | None:
+        """Why it failed or was terminated."""
+        ...
 
 
 class Workflows:
@@ -62,3 +94,21 @@ def has_asked(bound: hosted.Bound, events: Iterable[bytes], request_id: str) -> 
     """Say whether a request was made in one of these events of a run."""
     found = (bound.event_fields(event) for event in events)
     return any(type == "request_info" and fields.get("requestId") == request_id for type, fields in found)
+
+
+def session(agent: str, held: Orchestration, status: records.Status) -> sessions.Session:
+    """Give a session that is an orchestration.
+
+    Args:
+        agent: The name that its agent is hosted under.
+        held: The orchestration.
+        status: What that says of itself.
+    """
+    key = agents.session_key(held.id)
+    return sessions.Session(key, agent, held.created, held.updated, status.entries, status.pending, status.expires)
+
+
+def broken(session_id: str, held: Orchestration) -> errors.HubError:
+    """Say that a session whose orchestration failed cannot go on, in words that help."""
+    why = held.status if held.failure is None else held.failure.message
+    return errors.HubError(f"The session {session_id!r} cannot go on: {why}", "Delete it to begin anew.")

@@ -15,6 +15,7 @@ from perdure import errors
 from perdure.agents import hosted, live, log, naming, records
 from perdure.engine import engine
 from perdure.engine import records as instances
+from perdure.hosts import shown
 from perdure.payloads import refs
 from perdure.routes import sessions, turns
 from perdure.workflow import deltas
@@ -105,7 +106,7 @@ class EngineSessions:
                 if new:
                     return
             if view.ended and view.status != "Completed":
-                raise _broken(session_id, view)
+                raise shown.broken(session_id, view)
             # The request's payloads before the request: whoever sees one finds the other.
             await self._engine.payloads.put(instance_id, blobs)
             missing = _Unanswered(self._engine, instance_id, correlation_id)
@@ -187,7 +188,7 @@ class EngineSessions:
     async def get(self, agent: str, session_id: str) -> sessions.Session | None:
         """Give a session, or None for an unknown id."""
         view = self._engine.view(self._bounds[agent].instance(session_id))
-        return None if view is None or view.ended else _session(agent, view)
+        return None if view is None or view.ended else shown.session(agent, view, _status(view))
 
     async def read(self, agent: str, session_id: str, cursor: str | None, limit: int) -> sessions.Conversation | None:
         """Give the newest turns of a session, or those before a cursor."""
@@ -196,7 +197,7 @@ class EngineSessions:
         if view is None or view.ended:
             return None
         found, following = turns.read(bound, view.id, _status(view).head, cursor, limit)
-        return sessions.Conversation(_session(agent, view), found, following)
+        return sessions.Conversation(shown.session(agent, view, _status(view)), found, following)
 
     async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
         """List an agent's sessions, newest first."""
@@ -208,7 +209,7 @@ class EngineSessions:
             cursor=cursor,
             limit=limit,
         )
-        return sessions.Page([_session(agent, view) for view in views], following)
+        return sessions.Page([shown.session(agent, view, _status(view)) for view in views], following)
 
     async def reset(self, agent: str, session_id: str) -> bool:
         """Have a session forget its conversation, after the turns that it was sent."""
@@ -264,23 +265,5 @@ def receipt(durable: engine.Engine, instance_id: str, correlation_id: str) -> re
     return records.decode_ref(body)
 
 
-def _session(agent: str, view: instances.InstanceView) -> sessions.Session:
-    status = _status(view)
-    return sessions.Session(
-        naming.session_key(view.id),
-        agent,
-        view.created,
-        view.updated,
-        status.entries,
-        status.pending,
-        status.expires,
-    )
-
-
 def _status(view: instances.InstanceView) -> records.Status:
     return records.Status() if view.custom_status is None else records.decode_status(view.custom_status)
-
-
-def _broken(session_id: str, view: instances.InstanceView) -> errors.HubError:
-    why = view.failure.message if view.failure is not None else view.status
-    return errors.HubError(f"The session {session_id!r} cannot go on: {why}", "Delete it to begin anew.")

@@ -10,11 +10,11 @@ from typing import Final
 
 from perdure import errors
 from perdure.agents import hosted, naming, records
+from perdure.hosts import shown
 from perdure.hosts.replay import client, lifetimes, listing, log, polled, wire
 from perdure.payloads import records as beside
 from perdure.payloads import refs, store
 from perdure.routes import sessions
-from perdure.workflow import protocol
 
 LOOKS_BEFORE_OVER: Final = 5
 """How often a turn is looked for before it is asked whether its session was ended by somebody who no worker hears."""
@@ -57,7 +57,7 @@ class ReplaySessions(polled.PolledSessions):
             life = await self._lifetimes.current(session)
             state = await self._engine.get(life)
             if state is not None and state.ended and state.status != "Completed":
-                raise _broken(session_id, state)
+                raise shown.broken(session_id, state)
             if state is not None and state.ended:
                 await self._lifetimes.clear(life, self._engine)
                 continue
@@ -124,7 +124,10 @@ class ReplaySessions(polled.PolledSessions):
 
     async def _find(self, agent: str, session_id: str) -> polled.Found | None:
         state = await self._living(agent, session_id)
-        return None if state is None else polled.Found(state.id, _status(state).head, _session(agent, state))
+        if state is None:
+            return None
+        status = _status(state)
+        return polled.Found(state.id, status.head, shown.session(agent, state, status))
 
     async def query(self, agent: str, prefix: str, cursor: str | None, limit: int) -> sessions.Page:
         """List an agent's sessions, newest first."""
@@ -141,7 +144,7 @@ class ReplaySessions(polled.PolledSessions):
             )
 
         page, following = await listing.newest(self._engine, fits, lifetimes.PREFIX, cursor, limit)
-        return sessions.Page([_session(agent, state) for state in page], following)
+        return sessions.Page([shown.session(agent, state, _status(state)) for state in page], following)
 
     async def reset(self, agent: str, session_id: str) -> bool:
         """Have a session forget its conversation, after the turns that it was sent."""
@@ -224,24 +227,5 @@ def _shown_from(state: client.State) -> int:
     return pages[0].first - 1 if pages else max(following - 1, 0)
 
 
-def _session(agent: str, state: client.State) -> sessions.Session:
-    status = _status(state)
-    return sessions.Session(
-        naming.session_key(state.id),
-        agent,
-        state.created,
-        state.updated,
-        status.entries,
-        status.pending,
-        status.expires,
-    )
-
-
 def _gone(life: str) -> sessions.SessionGone:
     return sessions.gone(naming.session_key(life))
-
-
-def _broken(session_id: str, state: client.State) -> errors.HubError:
-    failure: protocol.Failure | None = state.failure
-    why = state.status if failure is None else failure.message
-    return errors.HubError(f"The session {session_id!r} cannot go on: {why}", "Delete it to begin anew.")
