@@ -287,3 +287,27 @@ async def test_no_turn_goes_on_from_another_history(bench: conformance.Bench, mo
     assert await bench.output("a") == [0, 1, 2, 3]
     assert wrong == []
     assert right == [True] * 4
+
+
+async def test_a_run_that_the_official_client_rewinds_is_run_again(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """The SDK answers the first turn of that without running anything."""
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.activity("x", "same", 1)
+        yield
+        return protocol.Ended(failure=protocol.Failure("Broken", "as ever"))
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "a")
+    hub = hub_of(bench)
+    ended = await hub.client.wait("a", benches.PATIENCE_SECONDS)
+    assert ended is not None and ended.status == "Failed"
+    official = sdk.make_client(sdk.address(scheduler.address, "test"))
+    try:
+        await official.rewind_orchestration("a")
+    finally:
+        await official.close()
+    again = await hub.client.wait("a", benches.PATIENCE_SECONDS)
+    assert again is not None and again.status == "Failed" and again.updated > ended.updated

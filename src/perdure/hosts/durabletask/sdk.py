@@ -96,8 +96,8 @@ class Turns(worker._OrchestrationExecutor):
 
     @property
     def over(self) -> bool:
-        """Whether no turn can follow."""
-        return self.told is None or bool(self._context._is_complete)
+        """Whether no turn can follow: none goes on from a rewinding either, in which nothing was run."""
+        return self.told is None or self._context is None or bool(self._context._is_complete)
 
     @property
     def ended(self) -> bool:
