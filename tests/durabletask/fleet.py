@@ -114,10 +114,10 @@ def of(
         made.close()
 
 
-def finish_over_a_kill(hub: Fleet, url: str, runs: int, steps: int) -> tuple[list[list[str]], set[tuple[str, str]]]:
+def finish_over_a_kill(hub: Fleet, url: str, runs: int, steps: int) -> list[list[str]]:
     """Run ``loop(steps)`` so often, and kill the worker that is held in the middle: nothing recorded runs again.
 
-    Gives run, number and process id of each step that ran, and which ran again.
+    Gives run, number and process id of each step that ran.
     """
     for run in range(runs):
         assert served.post(url, f"{run} 1", run_id=f"r{run}").status_code == 202
@@ -131,7 +131,12 @@ def finish_over_a_kill(hub: Fleet, url: str, runs: int, steps: int) -> tuple[lis
     assert len(times) == runs * steps
     again = {step for step, count in times.items() if count > 1}
     assert ("0", str(steps // 2)) in again
-    for name, number in again:
-        first = next(pid for *step, pid in ran if step == [name, number])
-        assert first == str(victim.process.pid), f"step {number} of run {name} was recorded and ran again"
-    return ran, again
+    # Under load a connection may break by itself, too: what its worker had in hand is in doubt, no more than that.
+    cut_off = collections.Counter(hub.scheduler.cut_off)
+    assert max(cut_off.values()) == 1, f"a run has one step in flight: {cut_off}"
+    doubtful = collections.Counter(instance_id for _, instance_id in cut_off)
+    for run in range(runs):
+        ran_again = sum(count - 1 for (name, _), count in times.items() if name == str(run))
+        said = "\n".join(worker.output for worker in hub.workers)
+        assert ran_again <= doubtful[f"r{run}"], f"a recorded step of run {run} ran again: {ran}\n{cut_off}\n{said}"
+    return ran

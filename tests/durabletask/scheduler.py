@@ -86,6 +86,8 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         self.door = Door()
         self.bytes = 0
         self.given_back: list[str] = []
+        self.cut_off: list[tuple[str, str]] = []
+        """Connection and instance of each activity that was in hand when its connection broke."""
         self.unheard = 0
 
     def start(self) -> str:
@@ -217,7 +219,10 @@ class Scheduler(backend.InMemoryOrchestrationBackend):
         with self._lock:
             stream.cut = True
             for token in [token for token, lease in self._leases.items() if lease.stream is stream]:
-                self._give_back(self._leases.pop(token))
+                lease = self._leases.pop(token)
+                if lease.activity is not None:
+                    self.cut_off.append((f"{stream.worker} {id(stream)}", lease.instance_id))
+                self._give_back(lease)
 
     def _give_back(self, lease: Lease) -> None:
         if lease.activity is not None:
