@@ -10,10 +10,11 @@ from typing import Any, Final
 from opentelemetry import propagate
 
 from perdure.agents import naming as agents
+from perdure.hosts import shown
 from perdure.hosts.replay import client, decisions, ends, listing, log, rewinds, start_records, starts, wire
 from perdure.payloads import records, refs, store
 from perdure.routes import runs
-from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state, values
+from perdure.workflow import answers, events, hosted, naming, options, orchestrator, protocol, run_state
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
@@ -52,7 +53,7 @@ class ReplayRuns:
         self._decisions = decisions.Decisions(engine, kept)
         self._rewinds = rewinds.Rewinds(engine, kept, self._starts, self._decisions)
         self._bounds = bounds
-        self._by_orchestration = {bound.orchestrator.name: (name, bound) for name, bound in bounds.items()}
+        self._workflows = shown.Workflows(bounds)
 
     async def start(
         self,
@@ -78,8 +79,7 @@ class ReplayRuns:
             state = await (self._engine.wait(run_id, wait) if wait > 0 and same else self._engine.get(run_id))
             if state is not None:
                 return await self._run(state, started), new
-        name, _ = self._by_orchestration.get(started.name, (started.name.removeprefix("dafx-"), None))
-        return _pending(run_id, name, started), new
+        return _pending(run_id, self._workflows.name(started.name), started), new
 
     async def get(self, run_id: str) -> runs.Run | None:
         """Give a run, or None for an unknown id."""
@@ -255,13 +255,12 @@ class ReplayRuns:
             return None
         if state is not None:
             return await self._run(state, started)
-        name, _ = self._by_orchestration.get(started.name, (started.name.removeprefix("dafx-"), None))
-        return _pending(run_id, name, started)
+        return _pending(run_id, self._workflows.name(started.name), started)
 
     async def _run(
         self, state: client.State, started: start_records.Started | None, *, outputs: bool = True
     ) -> runs.Run:
-        workflow, bound = self._by_orchestration.get(state.name, (state.name.removeprefix("dafx-"), None))
+        bound = self._workflows.bound(state.name)
         output: list[Any] | None = None
         end = state.end if outputs else None
         if bound is not None and end is not None and end.output is not None:
@@ -272,7 +271,7 @@ class ReplayRuns:
             requests, custom = await self._says(bound, state)
         return runs.Run(
             id=state.id,
-            workflow=workflow,
+            workflow=self._workflows.name(state.name),
             status=state.status,
             created=state.created,
             updated=state.updated,
@@ -297,9 +296,9 @@ class ReplayRuns:
             left = [asked for asked in status.requests if wire.request_record(asked) not in decided]
             for name, heard in decided.items():
                 await self._decisions.tell_again(owner, name, heard)
-            requests = await asyncio.to_thread(lambda: tuple(_asked(bound, seen, asked) for asked in left))
+            requests = await asyncio.to_thread(shown.pending, bound, seen, left)
         if status is not None:
-            custom = {"state": "waiting_for_human_input" if status.idle else "running", "superstep": status.superstep}
+            custom = shown.progress(status)
         waiting = _waiting(bound, state)
         return requests, custom if waiting is None else {"waitingFor": waiting}
 
@@ -311,8 +310,8 @@ class ReplayRuns:
 
     async def _told(self, bound: hosted.Bound, owner: str, found: Sequence[log.Event]) -> list[runs.Event]:
         def told() -> list[runs.Event]:
-            shown = [(event, bound.event(owner, event.data)) for event in found]
-            return [runs.Event(event.id, type, event.time, data) for event, (type, data) in shown]
+            read = [(event, bound.event(owner, event.data)) for event in found]
+            return [runs.Event(event.id, type, event.time, data) for event, (type, data) in read]
 
         return await asyncio.to_thread(told) if found else []
 
@@ -330,14 +329,12 @@ class ReplayRuns:
         """Look through the events for a request that is not open: rare, and the events are the truth."""
         reader = self._log.reader(await self._owner(state))
         while page := await reader.read(log.AT_ONCE, *state.tail):
-            for event in page:
-                type, data = bound.event_fields(event.data)
-                if type == "request_info" and data.get("requestId") == request_id:
-                    return "answered"
+            if shown.has_asked(bound, (event.data for event in page), request_id):
+                return "answered"
         return "unknown"
 
     def _fits(self, state: client.State, query: runs.Query) -> bool:
-        known = self._by_orchestration
+        known = self._workflows.orchestrations
         return (
             (state.name in known if query.workflow is None else state.name == naming.orchestration(query.workflow))
             and (not query.statuses or state.status in query.statuses)
@@ -356,18 +353,12 @@ class ReplayRuns:
         return state.id if started is None else started.owner(state.id)
 
     def _bound(self, state: client.State | None) -> hosted.Bound | None:
-        return None if state is None else self._by_orchestration.get(state.name, ("", None))[1]
+        return None if state is None else self._workflows.bound(state.name)
 
 
 def _pending(run_id: str, workflow: str, started: start_records.Started) -> runs.Run:
     created = started.created
     return runs.Run(run_id, workflow, "Pending", created, created, input_digest=started.digest)
-
-
-def _asked(bound: hosted.Bound, seen: values.RunValues, asked: run_state.Request) -> runs.Pending:
-    data = seen.plain(asked.data)
-    types = bound.hosted.answer_types
-    return runs.Pending(asked.id, asked.executor, data, *types.names(asked), types.schema(asked, data), asked.deadline)
 
 
 def _open(state: client.State, request_id: str) -> run_state.Request | None:
