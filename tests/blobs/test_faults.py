@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.azurite import emulator
@@ -15,21 +14,6 @@ from perdure.payloads import refs
 from perdure.payloads.stores import blob_container, blob_store, storage_account
 
 BLOBS = [refs.blob(b"small"), refs.blob(b"x" * 100_000)]
-
-
-@pytest.fixture
-async def line(azurite: emulator.Azurite) -> AsyncIterator[emulator.Line]:
-    async with emulator.Line(azurite.port).open() as found:
-        yield found
-
-
-@pytest.fixture
-async def container(azurite: emulator.Azurite, line: emulator.Line) -> AsyncIterator[blob_container.Container]:
-    found = azurite.container(port=line.port)
-    await found.open()
-    line.requests.clear()
-    yield found
-    await found.close()
 
 
 def first_of_each(fault: bytes, seen: set[str]) -> object:

@@ -6,7 +6,6 @@ import asyncio
 import pathlib
 import shutil
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.azurite import emulator
@@ -14,21 +13,6 @@ from tests.azurite import emulator
 from perdure.hosts.azure import storage
 from perdure.hosts.durabletask import hub
 from perdure.payloads.stores import blob_container, blob_health, storage_account
-
-
-@pytest.fixture
-async def line(azurite: emulator.Azurite) -> AsyncIterator[emulator.Line]:
-    async with emulator.Line(azurite.port).open() as found:
-        yield found
-
-
-@pytest.fixture
-async def container(azurite: emulator.Azurite, line: emulator.Line) -> AsyncIterator[blob_container.Container]:
-    found = azurite.container(port=line.port)
-    await found.open()
-    line.requests.clear()
-    yield found
-    await found.close()
 
 
 async def test_many_who_ask_are_one_request_until_what_was_found_is_old(
