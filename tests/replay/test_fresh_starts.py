@@ -95,6 +95,40 @@ async def test_who_is_late_to_delete_a_fresh_run_leaves_no_run_behind(host: Any)
     assert (new, run.output) == (True, ["one"])
 
 
+async def test_who_is_late_to_delete_a_fresh_run_and_marks_nothing_leaves_no_run_behind(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies between what is deleted and that it is: what it has written is of nothing that is there."""
+    front, late = fronts.Front(host), fronts.Front(host)
+
+    async def dies(*_: object) -> bool:
+        raise errors.HubError("It died.")
+
+    async def left_behind() -> None:
+        await start(front, host, "one")
+        late.records.held = asyncio.Event()
+        late.records.calls.clear()
+        deleting = asyncio.create_task(late.runs.purge("r"))
+        await late.records.reached("put_if_absent")
+        assert await front.runs.purge("r")
+        with monkeypatch.context() as patched:
+            patched.setattr(deletions.Deletions, "delete", dies)
+            late.records.held.set()
+            with pytest.raises(errors.HubError):
+                await deleting
+        assert list(await front.records.names("r", start_records.START)) == [start_records.START]
+
+    await left_behind()
+    assert await front.runs.get("r") is None
+    assert not await front.runs.terminate("r", "enough")
+    run, new = await start(front, host, "one", fresh=False)
+    assert (new, run.output) == (True, ["one"])
+    assert await front.runs.purge("r")
+    await left_behind()
+    assert await front.runs.purge("r")
+    assert list(await front.records.names("r")) == []
+
+
 async def test_who_is_late_to_delete_a_fresh_run_spares_the_next_of_its_id(host: Any) -> None:
     front, late = fronts.Front(host), fronts.Front(host)
     await start(front, host, "one")
