@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from agent_framework import WorkflowBuilder
 from tests.conformance import workflows
 from tests.people import desk
-from tests.replay import fronts
+from tests.replay import fronts, test_deadlines
 from tests.replay.conftest import Make
 
 from perdure import errors
@@ -348,3 +349,26 @@ async def test_a_run_of_a_hub_from_before_incarnations_is_shown_ends_and_is_dele
     assert await left_of(host, "r") == []
     run, new = await start(fronts.Front(host), host, "two", wait=desk.PATIENCE_SECONDS)
     assert (new, run.output) == (True, ["two"])
+
+
+async def test_an_answer_that_is_late_is_none_to_the_next_run_of_the_id(make_host: Make) -> None:
+    """Though that asks under the same id: it is for the run before, which was deleted before it was told."""
+    app = desk.app_of(WorkflowBuilder(start_executor=test_deadlines.Again()).build())
+    async with make_host(app) as host:
+        front = fronts.Front(host)
+        await host.start("workflow", "one", run_id="r")
+        await test_deadlines.asked(host, "r")
+        held = front.engine.held = asyncio.Event()
+        front.engine.holds = {"raise_event"}
+        answering = asyncio.create_task(front.runs.answer("r", "q", b'"late"', "application/json"))
+        await front.engine.reached("raise_event")
+        assert await host.runs.terminate("r", "enough")
+        assert await host.runs.purge("r")
+        await host.start("workflow", "two", run_id="r")
+        await test_deadlines.asked(host, "r")
+        held.set()
+        assert await answering == "accepted"
+        assert await host.runs.answer("r", "q", b'"first"', "application/json") == "accepted"
+        await test_deadlines.asked(host, "r", 2)
+        assert await host.runs.answer("r", "q", b'"second"', "application/json") == "accepted"
+        assert await host.outputs("r", timeout=desk.PATIENCE_SECONDS) == ["first, second"]

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from perdure import errors
 from perdure.hosts.replay import client, wire
 from perdure.payloads import owners, records
@@ -39,16 +41,17 @@ class Decisions:
     async def decide(self, owner: str, request: run_state.Request, heard: wire.Heard) -> runs.Accepted:
         """Be the first to say what becomes of a request, and wake the run."""
         name = wire.request_record(request)
+        run, incarnation = owners.parts(owner)
+        heard = msgspec.structs.replace(heard, incarnation=incarnation)
         first = await self._records.put_if_absent(owner, name, wire.encode(heard))
         if not first:
             # Whoever was first may have died before it woke the run, which ignores what it knows.
             body = await self._records.get(owner, name)
             heard = heard if body is None else wire.decode(body, wire.Heard)
         try:
-            await self._engine.raise_event(owners.run_of(owner), wire.EVENT, wire.pack(heard))
+            await self._engine.raise_event(run, wire.EVENT, wire.pack(heard))
         except errors.HubError as error:
             # It is decided, and whoever asks again would be told that somebody else did so.
-            run = owners.run_of(owner)
             logger.warning("Run %r is told of what was accepted when it is looked at: %s", run, error)
         return "accepted" if first else "answered"
 

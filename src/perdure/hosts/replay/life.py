@@ -194,7 +194,9 @@ class Life:
         return self._turn()
 
     def hear(self, heard: wire.Heard) -> Turn:
-        """Take in an event."""
+        """Take in an event; one that is late, and was for another that had the id, is none."""
+        if heard.incarnation not in ("", self._start.incarnation):
+            return Turn()
         if self._closing is not None:
             self._heard.append(heard)
             return Turn()

@@ -123,11 +123,13 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
         name: Its name.
         data: Its data.
         at: When it was accepted from outside, seconds since the epoch; 0 where it was not.
+        incarnation: That of the orchestration that it is for; empty for whichever has the id.
     """
 
     name: str
     data: bytes
     at: float = 0.0
+    incarnation: str = ""
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True):
