@@ -66,8 +66,7 @@ async def test_an_answer_accepted_while_an_escalation_is_out_goes_on_though_nobo
     escalation = Escalation(given)
     app = desk.app_of(programs.buying(), deadlines=Deadline(0.0, escalate=escalation))
     async with make_host(app) as host:
-        front = fronts.Front(host)
-        front.engine.lost.add("raise_event")
+        front = fronts.mute(host)
         await host.start("workflow", 1, run_id="r")
         await escalation.reached()
         [request] = await asked(host, "r")
@@ -96,8 +95,7 @@ async def test_nobody_is_told_of_a_deadline_whose_request_was_answered_before(ma
     escalation = Escalation(NO)
     app = desk.app_of(programs.buying(), deadlines=Deadline(1.5, escalate=escalation))
     async with make_host(app) as host:
-        front = fronts.Front(host)
-        front.engine.lost.add("raise_event")
+        front = fronts.mute(host)
         await host.start("workflow", 1, run_id="r")
         [request] = await asked(host, "r")
         assert await front.runs.answer("r", request.id, YES, "application/json") == "accepted"
@@ -109,8 +107,7 @@ async def test_a_withdrawal_accepted_while_an_escalation_is_out_goes_on_too(make
     escalation = Escalation(NO)
     app = desk.app_of(programs.buying(), deadlines=Deadline(0.0, escalate=escalation))
     async with make_host(app) as host:
-        front = fronts.Front(host)
-        front.engine.lost.add("raise_event")
+        front = fronts.mute(host)
         await host.start("workflow", 1, run_id="r")
         await escalation.reached()
         [request] = await asked(host, "r")
@@ -137,8 +134,7 @@ async def test_it_is_so_for_sub_workflows_and_functions(
     (name,) = app.workflows
     # Executors here mail addresses: it has one.
     async with make_host(app, port=0) as host:
-        front = fronts.Front(host)
-        front.engine.lost.add("raise_event")
+        front = fronts.mute(host)
         await host.start(name, "hello", run_id="r")
         await escalation.reached()
         [request] = await asked(host, "r")

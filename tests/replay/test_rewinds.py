@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -70,12 +72,19 @@ async def failed(host: Any) -> None:
     assert run.status == "Failed", run
 
 
-async def test_of_two_who_rewind_a_run_at_once_one_does(make_host: Make) -> None:
-    """Though the other is so slow that it has failed again meanwhile: what it told then is not told anew."""
-    mood = Mood()
+@contextlib.asynccontextmanager
+async def failing(make_host: Make, mood: Mood) -> AsyncIterator[Any]:
+    """Give a host whose run has failed."""
     async with make_host(mood.app()) as host:
         await host.start("workflow", "hello", run_id="r")
         await failed(host)
+        yield host
+
+
+async def test_of_two_who_rewind_a_run_at_once_one_does(make_host: Make) -> None:
+    """Though the other is so slow that it has failed again meanwhile: what it told then is not told anew."""
+    mood = Mood()
+    async with failing(make_host, mood) as host:
         slow = fronts.Front(host)
         slow.records.held = asyncio.Event()
         rewinding = asyncio.create_task(slow.runs.rewind("r"))
@@ -98,9 +107,7 @@ async def test_a_rewind_of_one_who_died_before_the_engine_was_told_is_done_again
     make_host: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mood = Mood()
-    async with make_host(mood.app()) as host:
-        await host.start("workflow", "hello", run_id="r")
-        await failed(host)
+    async with failing(make_host, mood) as host:
         front = fronts.Front(host)
         front.engine.lost.add("start_again")
         assert not await front.runs.rewind("r")
@@ -113,9 +120,7 @@ async def test_a_rewind_of_one_who_died_before_the_engine_was_told_is_done_again
 
 async def test_a_run_that_is_deleted_while_it_is_rewound_does_not_come_back(make_host: Make) -> None:
     mood = Mood()
-    async with make_host(mood.app()) as host:
-        await host.start("workflow", "hello", run_id="r")
-        await failed(host)
+    async with failing(make_host, mood) as host:
         front = fronts.Front(host)
         front.engine.held = asyncio.Event()
         rewinding = asyncio.create_task(front.runs.rewind("r"))
@@ -133,8 +138,7 @@ async def test_an_answer_that_was_accepted_as_a_run_failed_is_heard_when_it_is_r
     mood = Mood()
     mood.gate.clear()
     async with make_host(desk.app_of(beside(mood))) as host:
-        front = fronts.Front(host)
-        front.engine.lost.add("raise_event")
+        front = fronts.mute(host)
         await host.start("workflow", "hello", run_id="r")
         async with asyncio.timeout(desk.PATIENCE_SECONDS):
             async for event in host.runs.follow("r"):
