@@ -311,3 +311,81 @@ async def test_a_run_that_the_official_client_rewinds_is_run_again(
         await official.close()
     again = await hub.client.wait("a", benches.PATIENCE_SECONDS)
     assert again is not None and again.status == "Failed" and again.updated > ended.updated
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+async def test_a_run_that_is_resumed_once_too_often_goes_on(
+    bench: conformance.Bench, scheduler: Scheduler, suspended: bool
+) -> None:
+    """Whoever resumes a run twice has not meant to end it."""
+    gate = bench.gate()
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.activity("held", "gate", 1)
+        yield
+        return (yield from walk(host, 3))
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "a")
+    await gate.enter()
+    official = sdk.make_client(sdk.address(scheduler.address, "test"))
+    try:
+        if suspended:
+            await official.suspend_orchestration("a")
+            await official.resume_orchestration("a")
+        await official.resume_orchestration("a")
+    finally:
+        await official.close()
+    gate.open.set()
+    assert await bench.output("a") == [0, 1, 2]
+
+
+async def test_a_run_that_is_suspended_as_it_schedules_steps_schedules_them_once(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """Also where it has turns before it is resumed."""
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        yield
+        host.timer("soon", host.now)
+        host.activity("x", "same", 1)
+        landed = [(yield).key, (yield).key, (yield).key]
+        return protocol.Ended(benches.encode(sorted(landed)))
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "a")
+    hub = hub_of(bench)
+    await hub.stop()
+    await bench.send("a")
+    official = sdk.make_client(sdk.address(scheduler.address, "test"))
+    try:
+        await official.suspend_orchestration("a")
+        await hub.start()
+        await asyncio.to_thread(scheduler.until_quiet)
+        await bench.send("a")
+        await official.resume_orchestration("a")
+        assert await bench.output("a") == ["go", "soon", "x"]
+    finally:
+        await official.close()
+    assert scheduler.scheduled("a") == ["same"]
+
+
+async def test_a_run_that_is_suspended_twice_goes_on_once_it_is_resumed(
+    bench: conformance.Bench, scheduler: Scheduler
+) -> None:
+    """With what came meanwhile, and in its order."""
+    bench.program("collecting", lambda host, call: collecting(host, [], 3))
+    await bench.begin("collecting", "a")
+    hub = hub_of(bench)
+    await hub.stop()
+    official = sdk.make_client(sdk.address(scheduler.address, "test"))
+    try:
+        for number in range(3):
+            await bench.send("a", "go", benches.encode(number))
+            await official.suspend_orchestration("a")
+        await hub.start()
+        await asyncio.to_thread(scheduler.until_quiet)
+        await official.resume_orchestration("a")
+        assert await bench.output("a") == [0, 1, 2]
+    finally:
+        await official.close()

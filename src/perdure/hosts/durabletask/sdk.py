@@ -76,6 +76,10 @@ class Abandoned(BaseException):
     """
 
 
+_SCHEDULED: Final = ("taskScheduled", "timerCreated", "subOrchestrationInstanceCreated")
+"""What a history says of what an orchestration has asked for."""
+
+
 class Turns(worker._OrchestrationExecutor):
     """A life of an orchestration that stays in memory: a turn goes on where the one before stopped.
 
@@ -130,7 +134,19 @@ class Turns(worker._OrchestrationExecutor):
     def process_event(self, ctx: Any, event: messages.HistoryEvent) -> None:
         """Take in an event."""
         self._context = ctx
-        super().process_event(ctx, event)
+        kind = event.WhichOneof("eventType")
+        if kind == ("executionSuspended" if self._is_suspended else "executionResumed"):
+            # Somebody does it twice. Resumed twice the SDK fails it; suspended twice it never comes to an end.
+            return
+        if kind not in _SCHEDULED:
+            super().process_event(ctx, event)
+            return
+        # The SDK puts these off too while it is suspended, and would have the same scheduled again in each turn.
+        suspended, self._is_suspended = self._is_suspended, False
+        try:
+            super().process_event(ctx, event)
+        finally:
+            self._is_suspended = suspended
 
     def _go_on(
         self, old: Sequence[messages.HistoryEvent], new: Sequence[messages.HistoryEvent]
