@@ -14,7 +14,7 @@ from tests.replay import fronts
 from tests.replay.conftest import Make
 
 from perdure import AgentFunctionApp
-from perdure.hosts.replay import decisions, rewinds, start_records
+from perdure.hosts.replay import decisions, deletions, rewinds, start_records
 
 
 class Mood:
@@ -131,6 +131,31 @@ async def test_a_run_that_is_deleted_while_it_is_rewound_does_not_come_back(make
         assert await host.runs._engine.get("r") is None
         assert await host.runs.get("r") is None
         assert list(await front.records.names("r", start_records.START)) == []
+
+
+async def test_a_run_that_went_on_before_it_could_be_deleted_is_deleted_at_no_other_time(
+    make_host: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked was told that it goes on: it may fail and be rewound again, and stays when it has ended."""
+    mood = Mood()
+    async with failing(make_host, mood) as host:
+        front = fronts.Front(host)
+        front.records.held = asyncio.Event()
+        deleting = asyncio.create_task(front.runs.purge("r"))
+        await front.records.reached("put_if_absent")
+        mood.gate.clear()
+        assert await host.runs.rewind("r")
+        front.records.held.set()
+        assert not await deleting
+        mood.gate.set()
+        await failed(host)
+        monkeypatch.setattr(deletions, "LATE_SECONDS", 0.0)
+        await host.runs._starts.deletions.sweep()
+        mood.fails = False
+        assert await host.runs.rewind("r")
+        assert await host.outputs("r", timeout=desk.PATIENCE_SECONDS) == ["hello"]
+        assert await host.runs.purge("r")
+        assert await host.runs.get("r") is None
 
 
 async def test_an_answer_that_was_accepted_as_a_run_failed_is_heard_when_it_is_rewound(make_host: Make) -> None:

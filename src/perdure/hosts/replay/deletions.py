@@ -117,14 +117,21 @@ class Deletions:
     async def _take_out(self, instance_id: str, found: start_records.Started) -> str | None:
         """Take an orchestration out of the engine, one at a time; gives who it said that it is, None if it goes on."""
         mark = _mark(instance_id, found)
-        for number in itertools.count(1):
+        number = 0
+        while True:
+            number += 1
             since = time.time()
             if await self._records.put_if_absent(MARKS, _claim(mark, number), wire.encode(since)):
                 if number > 1 and (taken := await self._taken(mark)) is not None:
                     return taken
+                if number > 1 and await self._claimed(mark, 1) is None:
+                    # It went on meanwhile, and is marked no more.
+                    await self._records.remove(MARKS, _claim(mark, number))
+                    number = 0
+                    continue
                 if not await self._has_id(instance_id, found):
                     return ""
-                return await self._purge(instance_id, mark, since)
+                return await self._purge(instance_id, mark, number, since)
             since = await self._claimed(mark, number) or since
             delay = FIRST_LOOK_SECONDS
             while time.time() - since < CLAIM_SECONDS:
@@ -132,9 +139,8 @@ class Deletions:
                     return taken
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_LOOK_SECONDS)
-        raise AssertionError("claims have no last number")
 
-    async def _purge(self, instance_id: str, mark: str, since: float) -> str | None:
+    async def _purge(self, instance_id: str, mark: str, number: int, since: float) -> str | None:
         left = since + PURGE_SECONDS - time.time()
         try:
             if left <= 0:
@@ -145,7 +151,9 @@ class Deletions:
                 taken = "" if state is None else state.owner or ""
                 await self._engine.purge(instance_id)
                 if await self._engine.get(instance_id) is not None:
-                    # Told just now, or rewound.
+                    # Told just now, or rewound: it is marked no more, or a sweep would delete it once it has ended.
+                    for earlier in range(number, 0, -1):
+                        await self._records.remove(MARKS, _claim(mark, earlier))
                     return None
                 await self._records.put_if_absent(MARKS, f"{mark}/{_OUT}", taken.encode())
         except TimeoutError:

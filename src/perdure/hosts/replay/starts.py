@@ -202,6 +202,8 @@ class Starts:
         await self._engine.terminate(instance_id, "It was deleted.")
         await self._engine.wait(instance_id, UNDO_SECONDS)
         await self._engine.purge(instance_id)
+        # Whoever deleted it may have seen it going on.
+        await self.deletions.delete(instance_id, started)
 
     async def known(self, state: client.State) -> start_records.Started | None:
         """Give what was started where the engine has something; None if that was no client of perdure's."""
