@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import shutil
+import socket
 import time
 
 import pytest
@@ -62,6 +63,20 @@ async def test_an_account_that_does_not_answer_is_told_in_bounded_time(
         await found.close()
     assert all("has not answered" in str(each) or "cannot be reached" in str(each) for each in said)
     assert all(found.name in str(each) for each in said)
+
+
+async def test_a_signature_in_the_address_of_an_account_is_told_to_nobody() -> None:
+    """Not where it cannot be reached either, which the SDK tells in words of its own."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        place = f"http://127.0.0.1:{deaf.getsockname()[1]}/acc"
+        connection = f"BlobEndpoint={place}?sig=secret;SharedAccessSignature=sv=1&sig=secret"
+        account = storage_account.of({storage_account.SETTING: connection})
+        found = blob_container.Container(account, "perdure-test")
+        said = str(await blob_health.Health(found).trouble())
+        await found.close()
+    assert place in said
+    assert "secret" not in said
 
 
 async def test_a_container_that_is_gone_is_told_and_one_that_was_never_made_is_no_trouble(

@@ -188,7 +188,8 @@ class Container:
 
     @property
     def _where(self) -> str:
-        return f"container {self.name!r} of {self._account.url}"
+        # What comes after may be a signature, and this is told to clients.
+        return f"container {self.name!r} of {self._account.url.partition('?')[0]}"
 
     @asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
