@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import pathlib
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ class Fleet:
         self._stack = contextlib.ExitStack()
         self._gate = self._stack.enter_context(gates.Gate())
         self.workers: list[served.Served] = []
+        self._started: list[served.Served] = []
 
     def worker(self, *, connected: bool = True) -> served.Served:
         """Start a worker; by default wait until the scheduler knows it."""
@@ -84,7 +86,8 @@ class Fleet:
         arguments += ["--scheduler", self.scheduler.address, "--taskhub", self.taskhub]
         arguments += ["--payloads", "blob" if self.account else self.shared]
         account = {"AzureWebJobsStorage": self.account} if self.account else {}
-        made = served.Served(arguments, {"GATE_PORT": self._gate.port, **account})
+        made = served.Served(arguments, {"GATE_PORT": self._gate.port, "PYTHONFAULTHANDLER": "1", **account})
+        self._started.append(made)
         self._stack.callback(made.close)
         return made
 
@@ -96,6 +99,14 @@ class Fleet:
     def go(self) -> None:
         """Let go whoever is held."""
         self._gate.open()
+
+    def show(self) -> None:
+        """Print what each process has said, and where its threads are."""
+        for one in self._started:
+            if one.process.poll() is None:
+                one.signal(signal.SIGABRT)
+                one.ended()
+            print(f"{one.process.args!r}\n{one.output}\n")
 
     def close(self) -> None:
         """End all processes."""
@@ -110,6 +121,9 @@ def of(
     made = Fleet(served.write_app(folder, app, header=HEADER), scheduler, shared, account)
     try:
         yield made
+    except AssertionError:
+        made.show()
+        raise
     finally:
         made.close()
 
@@ -137,6 +151,5 @@ def finish_over_a_kill(hub: Fleet, url: str, runs: int, steps: int) -> list[list
     doubtful = collections.Counter(instance_id for _, instance_id in cut_off)
     for run in range(runs):
         ran_again = sum(count - 1 for (name, _), count in times.items() if name == str(run))
-        said = "\n".join(worker.output for worker in hub.workers)
-        assert ran_again <= doubtful[f"r{run}"], f"a recorded step of run {run} ran again: {ran}\n{cut_off}\n{said}"
+        assert ran_again <= doubtful[f"r{run}"], f"a recorded step of run {run} ran again: {ran}\n{cut_off}"
     return ran

@@ -160,7 +160,13 @@ class ReplayRuns:
         bound = self._bound(state)
         if state is None or bound is None:
             return
-        owner = await self._owner(state)
+        delay = FIRST_POLL_SECONDS
+        while (owner := await self._known_owner(state)) is None and not state.ended:
+            state = await self._engine.wait(run_id, delay)
+            if state is None:
+                return
+            delay = min(delay * 2, LONGEST_POLL_SECONDS)
+        owner = owner or run_id
         reader = self._log.reader(owner, after)
         delay = FIRST_POLL_SECONDS
         # Where it is deleted, and its id taken again, that is another run.
@@ -346,11 +352,15 @@ class ReplayRuns:
         )
 
     async def _owner(self, state: client.State) -> str:
-        """Give who owns what a run keeps: it says so itself, once it has been at work."""
+        """Give who owns what a run keeps."""
+        return await self._known_owner(state) or state.id
+
+    async def _known_owner(self, state: client.State) -> str | None:
+        """Give who owns what a run keeps; None for one that was started by hand and has not been at work to say so."""
         if state.owner is not None:
             return state.owner
         started = await self._starts.known(state)
-        return state.id if started is None else started.owner(state.id)
+        return None if started is None else started.owner(state.id)
 
     def _bound(self, state: client.State | None) -> hosted.Bound | None:
         return None if state is None else self._workflows.bound(state.name)
