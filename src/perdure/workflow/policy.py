@@ -167,7 +167,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 @lru_cache(maxsize=256)
 def decode(data: bytes) -> Policies:
     """Read back what a run was started with; runs from before there were policies have none."""
-    return msgspec.msgpack.decode(data, type=Policies) if data else Policies()
+    return _decoder.decode(data) if data else Policies()
 
 
 def encode(policies: Policies) -> bytes:
@@ -343,3 +343,6 @@ def _by_key(option: Any) -> Mapping[str, Any]:
 
 def _find(found: Mapping[str, Any], keys: Iterable[str]) -> Any:
     return next((found[key] for key in (*keys, EVERYTHING) if key in found), None)
+
+
+_decoder: Final = msgspec.msgpack.Decoder(Policies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -81,4 +81,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, dict=True):
 @lru_cache(maxsize=256)
 def decode(data: bytes) -> Shape:
     """Read a shape back."""
-    return msgspec.msgpack.decode(data, type=Shape)
+    return _decoder.decode(data)
+
+
+_decoder: Final = msgspec.msgpack.Decoder(Shape)

@@ -100,6 +100,7 @@ def unpack(kind: type[T], value: Any) -> T:
     """
     while isinstance(value, str):
         value = json.loads(value)
+    wire.decoder(kind)  # Its fields are read by one thread at a time.
     return msgspec.convert(value, kind)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeVar
 
@@ -190,7 +191,7 @@ def unpack(text: str, kind: type[T]) -> T:
         ValueError: If it is none.
         CodecError: If it is none, or a newer perdure has written it.
     """
-    return _decoder(kind).decode(compression.unpack(base64.b64decode(text)))
+    return decoder(kind).decode(compression.unpack(base64.b64decode(text)))
 
 
 def encode(value: Any) -> bytes:
@@ -200,7 +201,7 @@ def encode(value: Any) -> bytes:
 
 def decode(body: bytes, kind: type[T]) -> T:
     """Give back what was encoded."""
-    return _decoder(kind).decode(body)
+    return decoder(kind).decode(body)
 
 
 def encode_call(call: Any) -> bytes:
@@ -211,14 +212,22 @@ def encode_call(call: Any) -> bytes:
 def decode_call(body: bytes) -> Any:
     """Give back the call of an activity."""
     tag, raw = _tagged.decode(body)
-    return msgspec.msgpack.decode(raw, type=_CALLS.get(tag, Any))
+    kind: Any = _CALLS.get(tag, Any)
+    return decoder(kind).decode(raw)
 
 
-_decoders: Final[dict[type, msgspec.msgpack.Decoder[Any]]] = {}
+_decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {}
+_making: Final = threading.Lock()
 
 
-def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+def decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    """Give what decodes a kind.
+
+    They are made one at a time: msgspec reads a struct's fields when it first meets it, and a thread that uses what
+    another is still reading takes the process down.
+    """
     found = _decoders.get(kind)
     if found is None:
-        found = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+        with _making:
+            found = _decoders[kind] = msgspec.msgpack.Decoder(kind)
     return found
