@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ from perdure.routes import runs
 from perdure.workflow import protocol
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, dict=True):
     """An orchestration as the engine knows it.
 
     Attributes:
@@ -41,12 +42,12 @@ class State(msgspec.Struct, frozen=True):
         """Whether it has ended."""
         return self.status in runs.ENDED
 
-    @property
+    @cached_property
     def end(self) -> wire.End | None:
         """What it left; None if it has not completed, or was not asked for its output."""
         return wire.unpack(self.output, wire.End) if self.status == "Completed" and self.output else None
 
-    @property
+    @cached_property
     def said(self) -> wire.Status | None:
         """What it says of itself; None if it has said nothing yet."""
         return None if self.custom_status is None else wire.unpack(self.custom_status, wire.Status)
