@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -210,6 +211,31 @@ def walk(host: protocol.Host, steps: int) -> protocol.Steps:
     return protocol.Ended(benches.encode(got))
 
 
+async def held_before_its_walk(bench: conformance.Bench) -> benches.Gate:
+    """Begin an orchestration ``a`` whose first step is held; it has three more to go then, and gives their numbers."""
+    gate = bench.gate()
+
+    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
+        host.activity("held", "gate", 1)
+        yield
+        return (yield from walk(host, 3))
+
+    bench.program("steps", steps)
+    await bench.begin("steps", "a")
+    await gate.enter()
+    return gate
+
+
+@contextlib.asynccontextmanager
+async def official(scheduler: Scheduler) -> AsyncIterator[Any]:
+    """The official client of the hub."""
+    made = sdk.make_client(sdk.address(scheduler.address, "test"))
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
 @pytest.fixture
 def taken_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds of events that orchestrations were given."""
@@ -237,16 +263,7 @@ async def test_a_turn_whose_answer_was_lost_is_run_from_the_start(
     bench: conformance.Bench, scheduler: Scheduler, taken_in: list[str]
 ) -> None:
     """The scheduler goes on from before it, and knows nothing of what it had asked for."""
-    gate = bench.gate()
-
-    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
-        host.activity("held", "gate", 1)
-        yield
-        return (yield from walk(host, 3))
-
-    bench.program("steps", steps)
-    await bench.begin("steps", "a")
-    await gate.enter()
+    gate = await held_before_its_walk(bench)
     scheduler.unheard = 1
     gate.open.set()
     assert await bench.output("a") == [0, 1, 2]
@@ -304,11 +321,8 @@ async def test_a_run_that_the_official_client_rewinds_is_run_again(
     hub = hub_of(bench)
     ended = await hub.client.wait("a", benches.PATIENCE_SECONDS)
     assert ended is not None and ended.status == "Failed"
-    official = sdk.make_client(sdk.address(scheduler.address, "test"))
-    try:
-        await official.rewind_orchestration("a")
-    finally:
-        await official.close()
+    async with official(scheduler) as by_hand:
+        await by_hand.rewind_orchestration("a")
     again = await hub.client.wait("a", benches.PATIENCE_SECONDS)
     assert again is not None and again.status == "Failed" and again.updated > ended.updated
 
@@ -318,24 +332,12 @@ async def test_a_run_that_is_resumed_once_too_often_goes_on(
     bench: conformance.Bench, scheduler: Scheduler, suspended: bool
 ) -> None:
     """Whoever resumes a run twice has not meant to end it."""
-    gate = bench.gate()
-
-    def steps(host: protocol.Host, call: bytes) -> protocol.Steps:
-        host.activity("held", "gate", 1)
-        yield
-        return (yield from walk(host, 3))
-
-    bench.program("steps", steps)
-    await bench.begin("steps", "a")
-    await gate.enter()
-    official = sdk.make_client(sdk.address(scheduler.address, "test"))
-    try:
+    gate = await held_before_its_walk(bench)
+    async with official(scheduler) as by_hand:
         if suspended:
-            await official.suspend_orchestration("a")
-            await official.resume_orchestration("a")
-        await official.resume_orchestration("a")
-    finally:
-        await official.close()
+            await by_hand.suspend_orchestration("a")
+            await by_hand.resume_orchestration("a")
+        await by_hand.resume_orchestration("a")
     gate.open.set()
     assert await bench.output("a") == [0, 1, 2]
 
@@ -357,16 +359,13 @@ async def test_a_run_that_is_suspended_as_it_schedules_steps_schedules_them_once
     hub = hub_of(bench)
     await hub.stop()
     await bench.send("a")
-    official = sdk.make_client(sdk.address(scheduler.address, "test"))
-    try:
-        await official.suspend_orchestration("a")
+    async with official(scheduler) as by_hand:
+        await by_hand.suspend_orchestration("a")
         await hub.start()
         await asyncio.to_thread(scheduler.until_quiet)
         await bench.send("a")
-        await official.resume_orchestration("a")
+        await by_hand.resume_orchestration("a")
         assert await bench.output("a") == ["go", "soon", "x"]
-    finally:
-        await official.close()
     assert scheduler.scheduled("a") == ["same"]
 
 
@@ -378,14 +377,11 @@ async def test_a_run_that_is_suspended_twice_goes_on_once_it_is_resumed(
     await bench.begin("collecting", "a")
     hub = hub_of(bench)
     await hub.stop()
-    official = sdk.make_client(sdk.address(scheduler.address, "test"))
-    try:
+    async with official(scheduler) as by_hand:
         for number in range(3):
             await bench.send("a", "go", benches.encode(number))
-            await official.suspend_orchestration("a")
+            await by_hand.suspend_orchestration("a")
         await hub.start()
         await asyncio.to_thread(scheduler.until_quiet)
-        await official.resume_orchestration("a")
+        await by_hand.resume_orchestration("a")
         assert await bench.output("a") == [0, 1, 2]
-    finally:
-        await official.close()
